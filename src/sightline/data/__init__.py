@@ -1,0 +1,1 @@
+"""Images on disk to batches in memory; never a deep-learning framework."""

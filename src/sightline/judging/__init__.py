@@ -1,0 +1,1 @@
+"""How good it is and what that means; from nouns alone, never a framework."""

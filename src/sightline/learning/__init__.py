@@ -1,0 +1,1 @@
+"""Everything that knows Keras: networks, training, prediction."""

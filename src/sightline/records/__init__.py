@@ -1,0 +1,33 @@
+"""The nouns that travel between the rooms: plain, immutable, checked where they are made."""
+
+from __future__ import annotations
+
+from sightline.records.batch import Batch
+from sightline.records.evaluation import ClassScores, Evaluation
+from sightline.records.finding import Finding, Severity
+from sightline.records.history import History
+from sightline.records.index import RecordIndex
+from sightline.records.manifest import MANIFEST_SCHEMA, Manifest
+from sightline.records.picture import Picture
+from sightline.records.predictions import Predictions
+from sightline.records.splitnames import SPLITS, Split, Weights
+from sightline.records.summary import LayerSummary, ModelSummary
+
+__all__ = [
+    "MANIFEST_SCHEMA",
+    "SPLITS",
+    "Batch",
+    "ClassScores",
+    "Evaluation",
+    "Finding",
+    "History",
+    "LayerSummary",
+    "Manifest",
+    "ModelSummary",
+    "Picture",
+    "Predictions",
+    "RecordIndex",
+    "Severity",
+    "Split",
+    "Weights",
+]

@@ -1,0 +1,88 @@
+"""How good a set of predictions is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.records.splitnames import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """The scores of one class against the rest; None where a score is not defined."""
+
+    name: str
+    count: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures for one set of predictions, and which weights they belong to.
+
+    Attributes:
+        source: What was judged: "test", "validation" or the name of an external set.
+        count: Records judged.
+        unreadable: Records left out because their file could not be read.
+        weights: "best" or "last": which weights of the run every figure is about.
+        epoch: 0-based epoch those weights are from.
+        model_fingerprint: The model's identity.
+        predictions_hash: The content hash of the predictions judged.
+        metrics: accuracy, balanced_accuracy, precision, recall, f1 (macro), roc_auc,
+            average_precision, log_loss; None where a metric is not defined.
+        classes: Per-class scores, in class order.
+        confusion: (K, K) counts, row = true class, column = predicted class.
+    """
+
+    source: str
+    count: int
+    unreadable: int
+    weights: Weights
+    epoch: int
+    model_fingerprint: str
+    predictions_hash: str
+    metrics: Mapping[str, float | None]
+    classes: tuple[ClassScores, ...]
+    confusion: npt.NDArray[np.int64]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in order."""
+        return tuple(scores.name for scores in self.classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evaluation as plain JSON values."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["metrics"] = dict(self.metrics)
+        plain["classes"] = [asdict(scores) for scores in self.classes]
+        plain["confusion"] = self.confusion.tolist()
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation that `to_dict` wrote."""
+        return cls(
+            **{
+                **plain,
+                "classes": tuple(ClassScores(**scores) for scores in plain["classes"]),
+                "confusion": np.asarray(plain["confusion"], np.int64),
+            }
+        )
+
+    @classmethod
+    def load_all(cls, path: Path) -> list[Evaluation]:
+        """Return the evaluations of an `evaluation.json`, oldest first; [] without the file."""
+        if not path.exists():
+            return []
+        return [cls.from_dict(plain) for plain in json.loads(path.read_text())["evaluations"]]

@@ -1,0 +1,200 @@
+"""The list of images that everything else is about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from sightline.errors import DataError
+from sightline.records.index import NO_SPLIT, RecordIndex
+from sightline.records.splitnames import SPLITS, Split
+
+SCHEMA_VERSION = 1
+MANIFEST_SCHEMA = pl.Schema(
+    {
+        "record_id": pl.String,
+        "label": pl.String,
+        "group": pl.String,
+        "copy_group": pl.String,
+        "near_group": pl.String,
+        "split": pl.String,
+        "fold": pl.Int32,
+        "weight": pl.Float32,
+        "bytes": pl.Int64,
+        "mtime_ns": pl.Int64,
+        "sha256": pl.String,
+        "width": pl.Int32,
+        "height": pl.Int32,
+        "mode": pl.String,
+        "bits": pl.Int32,
+        "orientation": pl.Int32,
+        "frames": pl.Int32,
+        "phash": pl.UInt64,
+        "status": pl.String,
+        "reason": pl.String,
+    }
+)
+QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Every image of a data set, one row each, sorted by `record_id`.
+
+    Attributes:
+        root: Absolute folder that record ids are relative to.
+        class_names: Sorted, at least one; () for images without labels.
+        table: Columns of MANIFEST_SCHEMA. `record_id` is a posix path, unique and never null;
+            columns that only an audit fills may be null.
+        ignored: What the scan passed over, by kind, e.g. {"hidden or system file": 3}.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    table: pl.DataFrame
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.table.schema != MANIFEST_SCHEMA:
+            raise ValueError(
+                f"the table must have the columns {MANIFEST_SCHEMA.names()}, got "
+                f"{self.table.columns} with {self.table.dtypes}"
+            )
+        if list(self.class_names) != sorted(set(self.class_names)):
+            raise ValueError(f"class_names must be sorted and distinct, got {self.class_names}")
+        ids = self.table["record_id"]
+        if ids.null_count() or not ids.is_sorted() or ids.n_unique() != len(ids):
+            raise ValueError("record_id must be sorted, distinct and never null")
+        unknown = set(self.table["label"].drop_nulls().unique()) - set(self.class_names)
+        if unknown:
+            raise ValueError(f"labels {sorted(unknown)} are not in class_names {self.class_names}")
+        wrong = set(self.table["split"].drop_nulls().unique()) - set(SPLITS)
+        if wrong:
+            raise ValueError(f"split must be one of {SPLITS}, got {sorted(wrong)}")
+
+    @classmethod
+    def make(
+        cls,
+        root: Path,
+        columns: Mapping[str, object] | pl.DataFrame,
+        *,
+        ignored: Mapping[str, int] | None = None,
+    ) -> Manifest:
+        """Return the manifest of these columns: missing ones are null, rows become sorted.
+
+        The class names are the sorted distinct labels. `weight` defaults to 1.
+        """
+        table = pl.DataFrame(columns)
+        if "weight" not in table.columns:
+            table = table.with_columns(weight=pl.lit(1.0))
+        table = table.select(
+            [
+                (pl.col(name) if name in table.columns else pl.lit(None)).cast(dtype).alias(name)
+                for name, dtype in MANIFEST_SCHEMA.items()
+            ]
+        ).sort("record_id")
+        class_names = tuple(sorted(table["label"].drop_nulls().unique().to_list()))
+        return cls(root, class_names, table, dict(ignored or {}))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def with_splits(self, splits: pl.Series) -> Manifest:
+        """Return the same manifest with its `split` column replaced."""
+        return replace(self, table=self.table.with_columns(splits.alias("split")))
+
+    def of_split(self, split: Split) -> pl.DataFrame:
+        """Return the usable rows of one split."""
+        return self.table.filter(
+            (pl.col("split") == split) & pl.col("status").ne_missing(QUARANTINED)
+        )
+
+    def counts(self) -> pl.DataFrame:
+        """Return one row a class with the number of usable images in each split.
+
+        Columns: label, train, validation, test, total (Int64); classes in class order.
+        """
+        usable = self.table.filter(pl.col("status").ne_missing(QUARANTINED))
+        return usable.group_by("label").agg(
+            *[(pl.col("split") == name).sum().cast(pl.Int64).alias(name) for name in SPLITS],
+            pl.len().cast(pl.Int64).alias("total"),
+        ).sort("label")  # fmt: skip
+
+    def index(self) -> RecordIndex:
+        """Return the flat arrays that a stream needs; quarantined rows belong to no split."""
+        positions = {name: number for number, name in enumerate(self.class_names)}
+        split_numbers = {name: number for number, name in enumerate(SPLITS)}
+        labels = self.table["label"].replace_strict(positions, default=-1, return_dtype=pl.Int32)
+        splits = self.table.select(
+            pl.when(pl.col("status").eq_missing(QUARANTINED))
+            .then(NO_SPLIT)
+            .otherwise(
+                pl.col("split").replace_strict(
+                    split_numbers, default=NO_SPLIT, return_dtype=pl.UInt8
+                )
+            )
+            .cast(pl.UInt8)
+        ).to_series()
+        return RecordIndex.build(
+            self.root,
+            self.class_names,
+            self.table["record_id"].to_list(),
+            labels.to_numpy().astype(np.int32),
+            self.table["weight"].fill_null(1.0).to_numpy().astype(np.float32),
+            splits.to_numpy().astype(np.uint8),
+        )
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of what training depends on: ids, labels, groups, splits, sizes."""
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        columns = ("record_id", "label", "group", "split", "weight", "bytes", "status")
+        for column in columns:
+            values = self.table[column].cast(pl.String).fill_null("")
+            digest.update("\x1f".join(values).encode())
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the table as parquet to `path` and the mapped index to `path` + ".npy".
+
+        The caller makes the pair atomic (`runs.write_atomically`).
+        """
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            "root": str(self.root),
+            "class_names": self.class_names,
+            "ignored": dict(self.ignored),
+        }
+        self.table.write_parquet(path, metadata={"sightline": json.dumps(about)})
+        self.index().write(index_path(path))
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Return the manifest saved at `path`.
+
+        Raises:
+            DataError: The file is missing, is not a manifest, or is of a newer version.
+        """
+        if not path.exists():
+            raise DataError(f"there is no manifest at {path}. Make one: sightline scan DIR")
+        try:
+            about = json.loads(pl.read_parquet_metadata(path)["sightline"])
+            table = pl.read_parquet(path)
+        except (KeyError, pl.exceptions.PolarsError) as error:
+            raise DataError(f"{path} is not a Sightline manifest: {error}") from error
+        if about["schema_version"] > SCHEMA_VERSION:
+            raise DataError(
+                f"{path} has manifest version {about['schema_version']}; this Sightline knows "
+                f"{SCHEMA_VERSION}. Update Sightline, or scan the images again."
+            )
+        return cls(Path(about["root"]), tuple(about["class_names"]), table, about["ignored"])
+
+
+def index_path(manifest_path: Path) -> Path:
+    """Return where the mapped index of a saved manifest is."""
+    return manifest_path.with_name(manifest_path.name + ".npy")

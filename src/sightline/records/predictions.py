@@ -1,0 +1,172 @@
+"""What a model said about each record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sightline.errors import DataError
+from sightline.records.splitnames import Weights
+
+_TABLE_SCHEMA = pl.Schema(
+    {"record_id": pl.String, "label": pl.String, "group": pl.String, "reason": pl.String}
+)
+_PROBABILITY_PREFIX = "p_"
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """One row a record: who it is, and one probability a class.
+
+    Attributes:
+        class_names: The K classes, in the order of the probability columns.
+        table: `record_id`, `label` (null when unknown), `group` (null when there is none),
+            `reason` (null, or why the file could not be read). N rows.
+        probabilities: (N, K) float32, rows summing to 1; NaN where `reason` is set.
+        model_fingerprint: Which weights, network and preprocessing produced them.
+        weights: "best" or "last".
+        epoch: 0-based epoch those weights are from.
+    """
+
+    class_names: tuple[str, ...]
+    table: pl.DataFrame
+    probabilities: npt.NDArray[np.float32]
+    model_fingerprint: str
+    weights: Weights
+    epoch: int
+
+    def __post_init__(self) -> None:
+        if self.table.schema != _TABLE_SCHEMA:
+            raise ValueError(
+                f"table must have {dict(_TABLE_SCHEMA)}, got {dict(self.table.schema)}"
+            )
+        expected = (len(self.table), len(self.class_names))
+        if self.probabilities.shape != expected or self.probabilities.dtype != np.float32:
+            raise ValueError(
+                f"probabilities must be {expected} float32, got "
+                f"{self.probabilities.shape} {self.probabilities.dtype}"
+            )
+        readable = self.table["reason"].is_null().to_numpy()
+        sums = self.probabilities[readable].sum(axis=1)
+        if not np.allclose(sums, 1, atol=1e-3):
+            worst = float(sums[np.abs(sums - 1).argmax()])
+            raise ValueError(f"the probabilities of a record must sum to 1, got {worst}")
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        class_names: Sequence[str],
+        record_ids: Sequence[str],
+        probabilities: npt.NDArray[np.float32],
+        labels: Sequence[str | None] | None = None,
+        groups: Sequence[str | None] | None = None,
+        reasons: Sequence[str | None] | None = None,
+        model_fingerprint: str = "",
+        weights: Weights = "best",
+        epoch: int = 0,
+    ) -> Predictions:
+        """Return predictions from columns; a column left out is all null."""
+        nothing: list[str | None] = [None] * len(record_ids)
+        table = pl.DataFrame(
+            {
+                "record_id": list(record_ids),
+                "label": nothing if labels is None else list(labels),
+                "group": nothing if groups is None else list(groups),
+                "reason": nothing if reasons is None else list(reasons),
+            },
+            schema=_TABLE_SCHEMA,
+        )
+        return cls(tuple(class_names), table, probabilities, model_fingerprint, weights, epoch)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def scored(self) -> Predictions:
+        """Return the rows that were read and have a label: those that can be judged.
+
+        Raises:
+            DataError: A label is not one of the classes, or no row can be judged.
+        """
+        keep = (self.table["reason"].is_null() & self.table["label"].is_not_null()).to_numpy()
+        if not keep.any():
+            raise DataError(
+                f"none of the {len(self)} records has both a label and a readable image, so "
+                "there is nothing to judge. Point at class folders or give a labels column."
+            )
+        return Predictions(
+            self.class_names,
+            self.table.filter(keep),
+            self.probabilities[keep],
+            self.model_fingerprint,
+            self.weights,
+            self.epoch,
+        )
+
+    def label_indices(self) -> npt.NDArray[np.int64]:
+        """Return (N,) class indices of the labels.
+
+        Raises:
+            DataError: A record has no label, or one that the model does not know.
+        """
+        positions = {name: index for index, name in enumerate(self.class_names)}
+        labels = self.table["label"].to_list()
+        for row, label in enumerate(labels):
+            if label not in positions:
+                raise DataError(
+                    f"record {self.table['record_id'][row]!r} has label {label!r}, which is not "
+                    f"one of the model's {len(positions)} classes {list(self.class_names)}"
+                )
+        return np.asarray([positions[label] for label in labels], np.int64)
+
+    def predicted_indices(self) -> npt.NDArray[np.int64]:
+        """Return (N,) indices of the most probable class; -1 for an unreadable record."""
+        readable = self.table["reason"].is_null().to_numpy()
+        result = np.full(len(self), -1, np.int64)
+        result[readable] = self.probabilities[readable].argmax(axis=1)
+        return result
+
+    def to_table(self) -> pl.DataFrame:
+        """Return one row a record: ids, prediction, and a column `p_CLASS` for each class."""
+        predicted = self.predicted_indices()
+        names = [None if index < 0 else self.class_names[index] for index in predicted]
+        probabilities = {
+            f"{_PROBABILITY_PREFIX}{name}": self.probabilities[:, column]
+            for column, name in enumerate(self.class_names)
+        }
+        return pl.DataFrame(
+            {
+                "record_id": self.table["record_id"],
+                "label": self.table["label"],
+                "predicted": pl.Series(names, dtype=pl.String),
+                **probabilities,
+                "group": self.table["group"],
+                "reason": self.table["reason"],
+            }
+        ).with_columns(pl.col(pl.Float32).fill_nan(None))
+
+    def save(self, path: Path) -> None:
+        """Write the table, with the model's identity in the parquet metadata."""
+        self.to_table().write_parquet(
+            path,
+            metadata={
+                "model_fingerprint": self.model_fingerprint,
+                "weights": self.weights,
+                "epoch": str(self.epoch),
+                "content_hash": self.content_hash(),
+            },
+        )
+
+    def content_hash(self) -> str:
+        """Return the sha256 of ids, labels and probabilities: equal predictions, equal hash."""
+        digest = hashlib.sha256()
+        for column in ("record_id", "label", "group", "reason"):
+            digest.update("\x1f".join(v or "" for v in self.table[column]).encode())
+        digest.update(np.ascontiguousarray(self.probabilities).tobytes())
+        return digest.hexdigest()
