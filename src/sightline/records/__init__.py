@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sightline.records.batch import Batch
 from sightline.records.evaluation import ClassScores, Evaluation
+from sightline.records.facts import DataFacts
 from sightline.records.finding import Finding, Severity
 from sightline.records.history import History
 from sightline.records.index import RecordIndex
@@ -18,6 +19,7 @@ __all__ = [
     "SPLITS",
     "Batch",
     "ClassScores",
+    "DataFacts",
     "Evaluation",
     "Finding",
     "History",

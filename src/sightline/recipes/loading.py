@@ -1,0 +1,136 @@
+"""Recipes from names, files and `--set` changes; and back to TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from sightline.errors import RecipeError
+from sightline.recipes.schema import Recipe
+
+BUILTIN_NAMES = ("auto", "basic", "chest-xray", "ham10000", "skin-binary")
+
+
+def builtin_text(name: str) -> str:
+    """Return the commented TOML of a built-in recipe.
+
+    Raises:
+        RecipeError: There is no recipe of that name.
+    """
+    if name not in BUILTIN_NAMES:
+        raise RecipeError(
+            f"there is no recipe {name!r}. Built in are {', '.join(BUILTIN_NAMES)}; "
+            "your own is given as a path that ends in .toml"
+        )
+    return (resources.files("sightline.recipes") / f"{name}.toml").read_text("utf-8")
+
+
+def load_recipe(
+    name_or_path: str | Path, changes: Mapping[str, Any] | Sequence[str] = ()
+) -> Recipe:
+    """Return a built-in recipe, or the one in a .toml file, with `changes` applied.
+
+    Args:
+        name_or_path: "auto", "ham10000", ... or a path that ends in .toml.
+        changes: {"train.epochs": 3} or ["train.epochs=3"]; values of the second form are read
+            as TOML, and as plain text where they are not TOML.
+
+    Raises:
+        RecipeError: Unknown name, unreadable file, unknown key, or a value out of its range;
+            the message names the key and what was expected.
+    """
+    source = str(name_or_path)
+    text = _read(Path(source)) if source.endswith(".toml") else builtin_text(source)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {source} is not valid TOML: {error}") from error
+    pairs = changes if isinstance(changes, Mapping) else _parse_changes(changes)
+    for key, value in pairs.items():
+        _change(values, key, value)
+    if source.endswith(".toml"):
+        values.setdefault("name", Path(source).stem)
+    return _validate(values, source)
+
+
+def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return `recipe` with dotted keys replaced, e.g. {"train.epochs": 3}.
+
+    Raises:
+        RecipeError: As `load_recipe`.
+    """
+    values = recipe.model_dump(mode="json")
+    for key, value in changes.items():
+        _change(values, key, value)
+    return _validate(values, recipe.name)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the complete recipe as TOML; `load_recipe` of that file gives it back."""
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
+
+
+def _parse_changes(changes: Sequence[str]) -> dict[str, Any]:
+    parsed: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change} is not of the form key=value, e.g. train.epochs=3")
+        try:
+            parsed[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[key.strip()] = text.strip()  # a bare word such as adam or val_loss
+    return parsed
+
+
+def _change(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"recipe key {key!r}: {section!r} is a value, not a section")
+    target[last] = value
+
+
+def _validate(values: dict[str, Any], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {source}: {_in_words(error)}") from error
+
+
+def _in_words(error: ValidationError) -> str:
+    """Say every fault as `key: what was expected, got value`, one sentence a key."""
+    faults: dict[str, list[str]] = {}
+    values: dict[str, object] = {}
+    for fault in error.errors():
+        # A union reports one fault a branch, under key.branch: gather them under the key.
+        key = ".".join(str(part) for part in fault["loc"][:2]) or "the recipe"
+        if fault["type"] == "value_error":
+            text = str(fault["ctx"]["error"])
+        elif fault["type"] == "extra_forbidden":
+            text = "is not a recipe key; `sightline recipes auto` shows all of them"
+        elif fault["type"] == "missing":
+            text = "is missing"
+        else:
+            text = fault["msg"][0].lower() + fault["msg"][1:]
+            values.setdefault(key, fault["input"])
+        faults.setdefault(key, []).append(text)
+    return "; ".join(
+        f"{key}: {', or '.join(texts)}" + (f", got {values[key]!r}" if key in values else "")
+        for key, texts in faults.items()
+    )

@@ -1,0 +1,109 @@
+"""`auto` made concrete: numbers from the data's own fingerprint, each with its reason.
+
+The rules are few and were chosen on validation splits only. They never look at a test split.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sightline.recipes.loading import change_recipe
+from sightline.recipes.schema import Recipe
+from sightline.records import DataFacts
+
+_SMALL = 40  # px: images up to this are used as they are
+_AREA = 96 * 96  # px: larger ones are brought to about this area, their shape kept
+_FEWEST_EPOCHS, _MOST_EPOCHS = 8, 60
+
+
+def resolve_shape(recipe: Recipe, facts: DataFacts) -> tuple[Recipe, list[str]]:
+    """Return the recipe with every "auto" but the epochs replaced, and why, in sentences."""
+    changes: dict[str, Any] = {}
+    reasons: list[str] = []
+    if recipe.data.image_size == "auto":
+        changes["data.image_size"] = list(_image_size(facts.height, facts.width))
+        height, width = changes["data.image_size"]
+        reasons.append(
+            f"Images go in at {height}x{width} (height x width): the median image is "
+            f"{facts.height}x{facts.width}"
+            + (", used as it is." if height == facts.height and width == facts.width else ".")
+        )
+    if recipe.data.channels == "auto":
+        changes["data.channels"] = 1 if facts.all_grey else 3
+        reasons.append(
+            f"One grey channel: all {facts.looked_at} images looked at are grey."
+            if facts.all_grey
+            else "Three colour channels: there are colour images."
+        )
+    if recipe.train.batch_size == "auto":
+        changes["train.batch_size"] = 32 if facts.count < 20_000 else 64
+    side = min(changes.get("data.image_size", recipe.data.image_size))
+    if recipe.model.stages == "auto":
+        changes["model.stages"] = max(1, min(4, int(math.log2(max(side, 2)))))
+    if recipe.model.width == "auto":
+        changes["model.width"] = 32
+    resolved = change_recipe(recipe, changes)
+    if recipe.model.network == "residual":
+        reasons.append(
+            f"A residual network of {resolved.model.stages} stages, "
+            f"{resolved.model.width} filters in the first."
+        )
+    reasons.extend(_augmentation_in_words(resolved))
+    return resolved, reasons
+
+
+def resolve_epochs(
+    recipe: Recipe, train_count: int, images_per_second: float
+) -> tuple[Recipe, list[str]]:
+    """Return the recipe with "auto" epochs chosen to fit `train.minutes`, and why.
+
+    Args:
+        recipe: With or without "auto" epochs.
+        train_count: Training images.
+        images_per_second: Expected training speed, augmentation included.
+    """
+    if recipe.train.epochs != "auto":
+        return recipe, []
+    affordable = recipe.train.minutes * 60 * images_per_second / max(train_count, 1)
+    epochs = int(min(max(affordable, _FEWEST_EPOCHS), _MOST_EPOCHS))
+    reason = f"{epochs} epochs: "
+    if affordable >= _MOST_EPOCHS:
+        reason += f"more than {_MOST_EPOCHS} seldom help, and the time budget allows them."
+    elif affordable >= _FEWEST_EPOCHS:
+        reason += f"what fits into {recipe.train.minutes:g} minutes at the speed expected here."
+    else:
+        reason += (
+            f"fewer than {_FEWEST_EPOCHS} are not worth starting, though only "
+            f"{affordable:.1f} fit into {recipe.train.minutes:g} minutes."
+        )
+    return change_recipe(recipe, {"train.epochs": epochs}), [reason]
+
+
+def _image_size(height: int, width: int) -> tuple[int, int]:
+    if max(height, width) <= _SMALL:
+        return height, width
+    shape = min(max(height / width, 0.5), 2.0)  # narrower images are squeezed, not starved
+    area = min(_AREA, height * width)
+    rounded = [max(8, 8 * round(side / 8)) for side in
+               (math.sqrt(area * shape), math.sqrt(area / shape))]  # fmt: skip
+    return rounded[0], rounded[1]
+
+
+def _augmentation_in_words(recipe: Recipe) -> list[str]:
+    augment = recipe.augment
+    moves = [
+        f"rotation up to {augment.rotation:g} degrees" if augment.rotation else "",
+        f"shifts up to {max(augment.width_shift, augment.height_shift):.0%}"
+        if augment.width_shift or augment.height_shift
+        else "",
+        f"zoom up to {augment.zoom:.0%}" if augment.zoom else "",
+    ]
+    said = ", ".join(move for move in moves if move)
+    sentences = [f"Training images are varied anew each epoch: {said}."] if said else []
+    if said and not (augment.horizontal_flip or augment.vertical_flip):
+        sentences.append(
+            "No flips: nothing in the data says that a mirrored image keeps its label (a 2 does "
+            "not). If yours do, --set augment.horizontal_flip=true usually helps."
+        )
+    return sentences
