@@ -1,0 +1,192 @@
+"""`decode`: bytes of a file to pixels, by one of two rule sets."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from sightline.data.images.header import DEFAULT_MAX_MEGAPIXELS, Header
+from sightline.data.images.headers import read_header
+from sightline.data.images.jpeg import decode_jpeg
+from sightline.data.images.png import pixel_chunks
+from sightline.errors import DataError
+
+RuleSet = Literal["sightline", "keras"]
+Pixels = npt.NDArray[np.uint8]
+
+DECODER_VERSION = 1  # part of every cache key: raise it when any file decodes differently
+
+# The plugin of the format is called directly: `Image.open` would try others, and would warn about
+# sizes that have been checked here. JPEG never goes to Pillow.
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "PNG": PngImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+    "WEBP": WebPImageFile,
+}
+# What Pillow's plugins have been seen to raise on damaged files.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def decode(
+    content: bytes,
+    *,
+    channels: Literal[1, 3] = 3,
+    rule_set: RuleSet = "sightline",
+    background: tuple[int, int, int] = (255, 255, 255),
+    min_size: tuple[int, int] | None = None,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+) -> Pixels:
+    """Return the first picture of a file as (H, W, channels) uint8, 0..255, RGB or grey.
+
+    The array is C-contiguous, writable, and depends on nothing but the arguments. Safe in threads.
+
+    With rule_set "sightline" the picture stands upright (EXIF orientation applied), 16 bits a
+    sample become 8 by dropping the low ones, transparency lies on `background`, palettes are
+    expanded, 1 bit becomes 0 and 255, CMYK becomes RGB by cmy * k / 255. Grey of colours is
+    ITU-R 601 luma, 0.299 R + 0.587 G + 0.114 B. Colour profiles and gamma are not applied.
+
+    With rule_set "keras" it is what `keras.utils.load_img` gives: not rotated (except TIFF, which
+    Pillow rotates itself), transparency dropped, anything else as Pillow's `convert` does it.
+    `background` and `min_size` have no effect.
+
+    Args:
+        content: The whole file.
+        channels: 3 for RGB, 1 for grey.
+        rule_set: "sightline", or "keras" for scripts that must see what Keras shows.
+        background: RGB under transparent pixels, 0..255 each.
+        min_size: (height, width) of the upright picture. A JPEG may come smaller than stored, at
+            1/2 or less, but never below this. Other formats always come in full.
+        max_megapixels: Larger pictures are refused before anything is allocated.
+
+    Raises:
+        DataError: reason EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNSUPPORTED_DEPTH,
+            CORRUPT_SCAN (damaged pixels) or BAD_CRC (damaged PNG). The message knows no path.
+    """
+    header = read_header(content, max_megapixels=max_megapixels)
+    if rule_set == "keras":
+        return _by_keras_rules(content, header, channels)
+    if header.format == "JPEG":
+        if min_size is not None and header.orientation >= 5:
+            min_size = (min_size[1], min_size[0])
+        pixels = decode_jpeg(content, header, grey=channels == 1, min_size=min_size)
+        if pixels.shape[2] != channels:  # CMYK always comes as RGB
+            pixels = _as_array(Image.fromarray(pixels), channels)
+        return _upright(pixels, header.orientation)
+    _refuse_depth(header)
+    image = _open(content, header)
+    if image.mode.startswith("I;16"):
+        image = _eight_bits(image, header, background)
+    pixels = _as_array(_on_background(image, background), channels)
+    # Pillow has turned a TIFF upright by itself when it loaded it.
+    return pixels if header.format == "TIFF" else _upright(pixels, header.orientation)
+
+
+def _by_keras_rules(content: bytes, header: Header, channels: Literal[1, 3]) -> Pixels:
+    if header.format == "JPEG":
+        pixels = decode_jpeg(content, header, grey=header.mode == "L" and channels == 1)
+        if pixels.shape[2] == channels:
+            return pixels
+        return _as_array(Image.fromarray(pixels), channels)
+    image = _open(content, header)
+    image.info.pop("transparency", None)  # convert would drop it, with a warning
+    return _as_array(image, channels)
+
+
+def _open(content: bytes, header: Header) -> Image.Image:
+    """Return the loaded first picture of a file that is not a JPEG."""
+    if header.format == "PNG":
+        content = pixel_chunks(content)
+    try:
+        image = _PLUGINS[header.format](BytesIO(content))
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"Pillow refuses the size of the picture ({error}). Shrink it.", reason="TOO_LARGE"
+        ) from error
+    except _DAMAGE as error:
+        if "truncated" in str(error).lower() or isinstance(error, EOFError):
+            raise DataError(
+                f"the {header.format} file ends before its last pixels ({error}): it was cut off. "
+                "Copy or download it again.",
+                reason="TRUNCATED",
+            ) from error
+        raise DataError(
+            f"the {header.format} file is damaged inside: {error}. Replace it or leave it out.",
+            reason="CORRUPT_SCAN",
+        ) from error
+    return image
+
+
+def _refuse_depth(header: Header) -> None:
+    if header.mode in ("F", "I", "LAB", "HSV"):
+        raise DataError(
+            f"the {header.format} file has samples of mode {header.mode!r} ({header.bits} bits), "
+            "whose range is not known. Convert it to 8 or 16 bits grey or RGB, choosing the range.",
+            reason="UNSUPPORTED_DEPTH",
+        )
+
+
+def _eight_bits(image: Image.Image, header: Header, background: tuple[int, ...]) -> Image.Image:
+    """Return 9..16-bit grey as 8 bits by its high bits; Pillow's own conversion saturates."""
+    samples = np.asarray(image)
+    grey = (samples >> max(header.bits - 8, 0)).astype(np.uint8)
+    if header.inverted:
+        grey = 255 - grey
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return Image.fromarray(grey)
+    colours = np.repeat(grey[..., None], 3, axis=2)
+    colours[samples == transparent] = background
+    return Image.fromarray(colours)
+
+
+def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    cover = image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, background)
+    canvas.paste(cover, mask=cover)
+    return canvas
+
+
+def _as_array(image: Image.Image, channels: Literal[1, 3]) -> Pixels:
+    """Return (H, W, channels) by Pillow's conversion; its "L" is ITU-R 601."""
+    pixels: Pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[..., None] if channels == 1 else pixels
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Return the picture turned and mirrored as its EXIF orientation asks."""
+    if orientation == 1:
+        return pixels
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,128 @@
+"""JPEG: a header parser in a few microseconds, and libjpeg-turbo told to stop at every warning."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from sightline.data.images.header import Header, check_size, cut_off
+from sightline.data.images.tiff import exif_orientation, tag_value
+from sightline.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+
+_FRAME_STARTS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+_END_OF_IMAGE, _START_OF_SCAN, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_NUMBER_OF_PICTURES = 0xB001  # the MPF tag of multi-picture files
+
+
+def read_jpeg_header(content: bytes, max_megapixels: float) -> Header:
+    """Return the header of a JPEG file: one walk over its segments up to the first scan.
+
+    Raises:
+        DataError: NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, or UNSUPPORTED_DEPTH for 12- and 16-bit
+            samples and for a number of components other than 1, 3 and 4.
+    """
+    position, end = 2, len(content)
+    orientation = frames = 1
+    precision = width = height = components = 0
+    while position + 4 <= end:
+        if content[position] != 0xFF:
+            position = content.find(b"\xff", position)
+            if position < 0:
+                break
+            continue
+        marker = content[position + 1]
+        if marker == 0xFF:  # fill bytes may stand before any marker
+            position += 1
+            continue
+        if marker in _WITHOUT_LENGTH:
+            position += 2
+            continue
+        if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+            break
+        after = position + 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+        if marker in _FRAME_STARTS and position + 10 <= end:
+            precision = content[position + 4]
+            height = int.from_bytes(content[position + 5 : position + 7], "big")
+            width = int.from_bytes(content[position + 7 : position + 9], "big")
+            components = content[position + 9]
+        elif marker == _APP1 and orientation == 1 and content.startswith(b"Exif\0", position + 4):
+            orientation = exif_orientation(content[position + 10 : after])
+        elif marker == _APP2 and content.startswith(b"MPF\0", position + 4):
+            block = content[position + 8 : after]
+            frames = max(1, tag_value(block, _NUMBER_OF_PICTURES) or 1)
+        position = max(after, position + 2)
+    if not precision or position + 4 > end or position < 0:
+        raise cut_off("JPEG")
+    if precision != 8 or components not in _MODES:
+        raise DataError(
+            f"the JPEG has {components} components of {precision} bits; 1, 3 or 4 of 8 bits are "
+            "decoded. Save it again as an ordinary 8-bit JPEG or PNG.",
+            reason="UNSUPPORTED_DEPTH",
+        )
+    check_size(width, height, max_megapixels)
+    return Header("JPEG", width, height, _MODES[components], precision, orientation, frames)
+
+
+def decode_jpeg(
+    content: bytes, header: Header, *, grey: bool, min_size: tuple[int, int] | None = None
+) -> Pixels:
+    """Return the stored picture, unrotated, (H, W, 1) if `grey` else (H, W, 3) RGB.
+
+    Where `min_size` (height, width) allows it, libjpeg decodes at 1/2 or less of the size. Scales
+    from 5/8 to 7/8 are not used: they take 1.2 to 1.7 times as long as the full size, which at
+    1800 x 1200 takes 6.2 ms (1/2: 4.7 ms, 1/8: 3.4 ms).
+
+    Grey is the luma that a JPEG stores, which is ITU-R 601; it differs from the grey of the
+    decoded RGB by rounding, and where RGB had to be clipped.
+
+    Raises:
+        DataError: TRUNCATED or CORRUPT_SCAN where libjpeg has so much as a warning;
+            UNSUPPORTED_DEPTH for a chroma subsampling that libjpeg-turbo does not name.
+    """
+    colorspace = "CMYK" if header.mode == "CMYK" else "GRAY" if grey else "RGB"
+    height, width = min_size or (0, 0)
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            content,
+            colorspace,
+            min_height=height,
+            min_width=width,
+            min_factor=2 if min_size else 1,
+            strict=True,
+        )
+    except ValueError as error:
+        raise _scan_error(error) from error
+    return _rgb_of_cmyk(pixels) if colorspace == "CMYK" else pixels
+
+
+def _scan_error(error: ValueError) -> DataError:
+    detail = str(error)
+    if "Premature end of JPEG file" in detail:
+        return DataError(
+            "the JPEG ends before its last pixels: it was cut off. Copy or download it again.",
+            reason="TRUNCATED",
+        )
+    if "subsampling" in detail:
+        return DataError(
+            "the JPEG stores its colours with an unusual subsampling that is not decoded here. "
+            "Save it again as an ordinary JPEG or PNG.",
+            reason="UNSUPPORTED_DEPTH",
+        )
+    return DataError(
+        f"the JPEG is damaged inside: {detail}. Some of its pixels would be wrong; replace it.",
+        reason="CORRUPT_SCAN",
+    )
+
+
+def _rgb_of_cmyk(stored: Pixels) -> Pixels:
+    """Return RGB of CMYK stored inverted, as Adobe and all others do: rgb = cmy * k / 255.
+
+    Equal to Pillow's conversion, value for value.
+    """
+    product = stored[..., :3].astype(np.uint16) * stored[..., 3:]
+    return ((product.astype(np.uint32) + 127) // 255).astype(np.uint8)

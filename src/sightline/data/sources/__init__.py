@@ -1,0 +1,27 @@
+"""From folders, tables and files to a manifest: what is there, and what each image is called.
+
+options   what the user may ask of every scan, and the groups of records
+walk      the one way folders are read: what counts as an image, links, hidden files
+checks    what no labelled set may have: one class, empty ones, lopsided splits
+folders   class folders, split folders, three unrelated folders
+table     a CSV, TSV or parquet table that names files and labels
+files     images without labels, for prediction
+"""
+
+from __future__ import annotations
+
+from sightline.data.sources.checks import check_classes
+from sightline.data.sources.files import scan_files
+from sightline.data.sources.folders import scan_folder, scan_splits
+from sightline.data.sources.options import ScanOptions
+from sightline.data.sources.table import TableColumns, scan_table
+
+__all__ = [
+    "ScanOptions",
+    "TableColumns",
+    "check_classes",
+    "scan_files",
+    "scan_folder",
+    "scan_splits",
+    "scan_table",
+]

@@ -1,0 +1,67 @@
+"""What the user may ask of every scan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sightline.errors import DataError
+from sightline.records import Split
+
+SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "validate": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScanOptions:
+    """What every scan may be told.
+
+    Attributes:
+        group_regex: Searched in each record id: its first capture group, or else the whole
+            match, is the record's group (a patient, a lesion). None: no groups.
+        follow_links: Follow symbolic links that lead out of the scanned folder.
+    """
+
+    group_regex: str | None = None
+    follow_links: bool = False
+
+    def groups(self, record_ids: Sequence[str]) -> list[str | None]:
+        """Return the group of each record; a record that does not match is its own group.
+
+        Raises:
+            DataError: `group_regex` is not a regular expression, or matches no record.
+        """
+        if self.group_regex is None:
+            return [None] * len(record_ids)
+        examples = " and ".join(repr(record_id) for record_id in record_ids[:2])
+        try:
+            pattern = re.compile(self.group_regex)
+        except re.error as error:
+            raise DataError(
+                f"the group pattern {self.group_regex!r} is not a regular expression: {error}. "
+                f"It is searched in record ids such as {examples}."
+            ) from error
+        matches = [pattern.search(record_id) for record_id in record_ids]
+        if not any(matches):
+            raise DataError(
+                f"the group pattern {self.group_regex!r} matches none of the {len(record_ids)} "
+                f"record ids, such as {examples}. Write a pattern that finds the patient or "
+                "lesion in them, or leave it out."
+            )
+        number = 1 if pattern.groups else 0
+        return [
+            (match.group(number) if match else None) or record_id
+            for match, record_id in zip(matches, record_ids, strict=True)
+        ]
+
+
+DEFAULTS = ScanOptions()

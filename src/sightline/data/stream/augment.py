@@ -1,0 +1,99 @@
+"""Rotation, shift, shear, zoom and flips of a whole batch as affine matrices.
+
+The geometry is that of Keras' ImageDataGenerator: output pixel -> input pixel, as
+rotation * shift * shear * zoom about the centre ((size - 1) / 2), flips last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.data.stream import keys
+from sightline.recipes import AugmentSection
+
+_DRAWS = 8  # rotation, two shifts, shear, two zooms, two flips: fixed, so runs stay repeatable
+
+
+def moves(augment: AugmentSection) -> bool:
+    """Say whether `augment` changes any pixel's place."""
+    return any(
+        (
+            augment.rotation,
+            augment.width_shift,
+            augment.height_shift,
+            augment.shear,
+            augment.zoom,
+            augment.horizontal_flip,
+            augment.vertical_flip,
+        )
+    )
+
+
+def draw_matrices(
+    augment: AugmentSection,
+    *,
+    size: tuple[int, int],
+    seed: int,
+    epoch: int,
+    rows: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Return the matrices of these records in this epoch.
+
+    Args:
+        augment: Ranges to draw from.
+        size: (height, width) of the images in pixels.
+        seed: 0..2**32-1.
+        epoch: 0-based.
+        rows: (N,) manifest rows.
+
+    Returns:
+        (N, 2, 3) float64: input (x, y) = M @ output (x, y, 1). A pure function of its arguments,
+        row by row.
+    """
+    draws = keys.uniforms(keys.AUGMENT, seed=seed, epoch=epoch, rows=rows, draws=_DRAWS)
+    spread = 2 * draws - 1
+    return matrices(
+        size=size,
+        theta=np.deg2rad(augment.rotation) * spread[:, 0],
+        shift_y=augment.height_shift * size[0] * spread[:, 1],
+        shift_x=augment.width_shift * size[1] * spread[:, 2],
+        shear=np.deg2rad(augment.shear) * spread[:, 3],
+        zoom_y=1 + augment.zoom * spread[:, 4],
+        zoom_x=1 + augment.zoom * spread[:, 5],
+        flip_x=draws[:, 6] < 0.5 * augment.horizontal_flip,
+        flip_y=draws[:, 7] < 0.5 * augment.vertical_flip,
+    )
+
+
+def matrices(
+    *,
+    size: tuple[int, int],
+    theta: npt.NDArray[np.float64],
+    shift_y: npt.NDArray[np.float64],
+    shift_x: npt.NDArray[np.float64],
+    shear: npt.NDArray[np.float64],
+    zoom_y: npt.NDArray[np.float64],
+    zoom_x: npt.NDArray[np.float64],
+    flip_x: npt.NDArray[np.bool_],
+    flip_y: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Return (N, 2, 3) matrices in (x, y) for these parameters: angles in radians, shifts in px.
+
+    In (row, column) coordinates the linear part is R(theta) * shear * zoom * flips and the shift
+    is rotated with it, exactly as the product of Keras' 3x3 matrices.
+    """
+    cos, sin = np.cos(theta), np.sin(theta)
+    # R @ S with S = [[1, -sin(shear)], [0, cos(shear)]]
+    a, b = cos, -cos * np.sin(shear) - sin * np.cos(shear)
+    c, d = sin, -sin * np.sin(shear) + cos * np.cos(shear)
+    move_y, move_x = cos * shift_y - sin * shift_x, sin * shift_y + cos * shift_x
+    scale_y, scale_x = zoom_y * np.where(flip_y, -1, 1), zoom_x * np.where(flip_x, -1, 1)
+    a, b, c, d = a * scale_y, b * scale_x, c * scale_y, d * scale_x
+    centre_y, centre_x = (size[0] - 1) / 2, (size[1] - 1) / 2
+    move_y = move_y + centre_y - a * centre_y - b * centre_x
+    move_x = move_x + centre_x - c * centre_y - d * centre_x
+    result = np.empty((len(theta), 2, 3))
+    result[:, 0] = np.stack([d, c, move_x], axis=1)  # x from (x, y)
+    result[:, 1] = np.stack([b, a, move_y], axis=1)  # y from (x, y)
+    return result

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.data.splits import SplitShares, assign, complete
+from sightline.errors import DataError, RecipeError
+from sightline.records import SPLITS, Manifest
+
+Row = tuple[str, str, str | None]  # record id, label, group
+
+
+def make_manifest(rows: list[Row], root: str = "/r", **columns: list[object]) -> Manifest:
+    record_ids, labels, groups = zip(*rows, strict=True)
+    return Manifest.make(
+        Path(root), {"record_id": record_ids, "label": labels, "group": groups, **columns}
+    )
+
+
+def single(count: int, label: str = "a") -> list[Row]:
+    return [(f"{label}/{number:04d}.png", label, None) for number in range(count)]
+
+
+def splits_by_id(manifest: Manifest) -> dict[str, str | None]:
+    return dict(manifest.table.select("record_id", "split").iter_rows())
+
+
+def sizes(manifest: Manifest, label: str) -> tuple[int, int, int]:
+    row = manifest.counts().row(by_predicate=pl.col("label") == label, named=True)
+    return row["train"], row["validation"], row["test"]
+
+
+@st.composite
+def data_sets(draw: st.DrawFn) -> list[Row]:
+    """Return records of 2..4 classes in groups of 1..5 records, some holding several classes."""
+    classes = "abcd"[: draw(st.integers(2, 4))]
+    labels = st.lists(st.sampled_from(classes), min_size=1, max_size=5)
+    pure = st.builds(
+        lambda label, size: [label] * size, st.sampled_from(classes), st.integers(1, 5)
+    )
+    groups = draw(st.lists(st.one_of(pure, pure, labels), min_size=2, max_size=60))
+    return [
+        (f"{number}_{position}", label, None if len(group) == 1 else f"g{number}")
+        for number, group in enumerate(groups)
+        for position, label in enumerate(group)
+    ]
+
+
+share = st.sampled_from([0, 0.1, 0.15, 0.3, 0.45])
+all_shares = st.builds(SplitShares, validation=share, test=share)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@settings(deadline=None)
+@given(data_sets(), all_shares, seeds)
+def test_no_group_is_on_two_sides(rows: list[Row], shares: SplitShares, seed: int) -> None:
+    try:
+        manifest = assign(make_manifest(rows), shares, seed=seed)
+    except DataError:
+        return
+    sides = manifest.table.drop_nulls("group").group_by("group").agg(pl.col("split").n_unique())
+    assert (sides["split"] == 1).all()
+
+
+@settings(deadline=None)
+@given(data_sets(), all_shares, seeds)
+def test_every_class_is_on_every_side_or_it_is_an_error(
+    rows: list[Row], shares: SplitShares, seed: int
+) -> None:
+    asked = 1 + (shares.validation > 0) + (shares.test > 0)
+    try:
+        table = assign(make_manifest(rows), shares, seed=seed).table
+    except DataError as error:
+        groups: defaultdict[str, set[str]] = defaultdict(set)
+        for record_id, label, group in rows:
+            groups[label].add(group or record_id)
+        too_small = any(len(members) < asked for members in groups.values())
+        assert too_small == ("never divided" in str(error))
+        return
+    assert (table.group_by("label").agg(pl.col("split").n_unique())["split"] == asked).all()
+
+
+@settings(deadline=None)
+@given(st.integers(3, 80), st.integers(3, 80), all_shares, seeds)
+def test_every_record_is_on_exactly_one_side(
+    first: int, second: int, shares: SplitShares, seed: int
+) -> None:
+    manifest = assign(make_manifest(single(first) + single(second, "b")), shares, seed=seed)
+    assert sum(sizes(manifest, "a")) == first
+    assert sum(sizes(manifest, "b")) == second
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 4), min_size=30, max_size=80),
+    st.lists(st.integers(1, 4), min_size=30, max_size=80),
+    all_shares,
+    seeds,
+)
+def test_shares_are_met_within_one_group(
+    first: list[int], second: list[int], shares: SplitShares, seed: int
+) -> None:
+    rows = [
+        (f"{label}{group}_{number}", label, f"{label}{group}")
+        for label, groups in (("a", first), ("b", second))
+        for group, size in enumerate(groups)
+        for number in range(size)
+    ]
+    manifest = assign(make_manifest(rows), shares, seed=seed)
+    for label, groups in (("a", first), ("b", second)):
+        _, validation, test = sizes(manifest, label)
+        assert abs(validation - shares.validation * sum(groups)) <= 2
+        assert abs(test - shares.test * sum(groups)) <= 2
+
+
+@settings(deadline=None)
+@given(data_sets(), all_shares, seeds, st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nothing(
+    rows: list[Row], shares: SplitShares, seed: int, chance: random.Random
+) -> None:
+    shuffled = rows.copy()
+    chance.shuffle(shuffled)
+    try:
+        expected = splits_by_id(assign(make_manifest(rows), shares, seed=seed))
+    except DataError:
+        with pytest.raises(DataError, match="class"):
+            assign(make_manifest(shuffled), shares, seed=seed)
+        return
+    assert splits_by_id(assign(make_manifest(shuffled), shares, seed=seed)) == expected
+
+
+def test_the_root_changes_nothing() -> None:
+    rows = single(50) + single(50, "b")
+    one, two = (assign(make_manifest(rows, root), SplitShares(), seed=1) for root in ("/x", "/y/z"))
+    assert splits_by_id(one) == splits_by_id(two)
+
+
+def test_different_seeds_give_different_splits() -> None:
+    manifest = make_manifest(single(50) + single(50, "b"))
+    results = [str(splits_by_id(assign(manifest, SplitShares(), seed=seed))) for seed in range(20)]
+    assert len(set(results)) == 20
+
+
+def test_over_many_seeds_each_record_is_held_out_as_often_as_its_share() -> None:
+    manifest = make_manifest(single(40) + single(40, "b"))
+    tested: Counter[str] = Counter()
+    for seed in range(300):
+        table = assign(manifest, SplitShares(), seed=seed).of_split("test")
+        tested.update(table["record_id"].to_list())
+    # 300 draws of 0.15 have mean 45 and deviation 6.2; 80 records stay within 4.2 of those
+    assert all(19 <= tested[record_id] <= 71 for record_id in splits_by_id(manifest))
+
+
+def test_an_assignment_stays_the_same_for_ever() -> None:
+    rows = [
+        (f"{number:02d}.png", "ab"[number % 3 == 0], f"g{number // 2}" if number < 8 else None)
+        for number in range(20)
+    ]
+    manifest = assign(make_manifest(rows), SplitShares(validation=0.2, test=0.2), seed=0)
+    letters = {"train": ".", "validation": "v", "test": "t"}
+    assert "".join(letters[split] for split in manifest.table["split"]) == "GOLDEN"
+
+
+def test_every_class_keeps_its_share() -> None:
+    manifest = assign(make_manifest(single(1000) + single(100, "b")), SplitShares(), seed=0)
+    assert sizes(manifest, "a") == (700, 150, 150)
+    assert sizes(manifest, "b") == (70, 15, 15)
+
+
+def test_a_rare_class_is_on_every_side() -> None:
+    manifest = assign(make_manifest(single(100) + single(3, "b")), SplitShares(), seed=0)
+    assert sizes(manifest, "b") == (1, 1, 1)
+
+
+def test_a_huge_group_stays_in_train() -> None:
+    huge = [(f"h{number}", "a", "huge") for number in range(90)]
+    manifest = assign(make_manifest(huge + single(30) + single(50, "b")), SplitShares(), seed=0)
+    assert {split for row, split in splits_by_id(manifest).items() if row[0] == "h"} == {"train"}
+
+
+def test_share_zero_means_no_such_side() -> None:
+    shares = SplitShares(validation=0.2, test=0)
+    manifest = assign(make_manifest(single(50) + single(50, "b")), shares, seed=0)
+    assert sizes(manifest, "a") == (40, 10, 0)
+
+
+def test_both_shares_zero_put_everything_into_train() -> None:
+    shares = SplitShares(validation=0, test=0)
+    manifest = assign(make_manifest(single(1) + single(1, "b")), shares, seed=0)
+    assert set(splits_by_id(manifest).values()) == {"train"}
+
+
+def test_a_former_split_is_replaced() -> None:
+    rows = single(20) + single(20, "b")
+    before = make_manifest(rows, split=["test"] * 40)
+    assert sizes(assign(before, SplitShares(), seed=0), "a") == (14, 3, 3)
+
+
+def test_quarantined_records_get_no_split() -> None:
+    rows = single(20) + single(20, "b")
+    manifest = make_manifest(rows, status=["quarantined"] + [None] * 19 + ["ok"] * 20)
+    assert splits_by_id(assign(manifest, SplitShares(), seed=0))["a/0000.png"] is None
+
+
+def test_records_without_a_label_get_no_split() -> None:
+    rows = [*single(20), *single(20, "b"), ("x.png", None, None)]
+    assert splits_by_id(assign(make_manifest(rows), SplitShares(), seed=0))["x.png"] is None
+
+
+def test_a_class_with_too_few_groups_is_named_with_its_numbers() -> None:
+    rows = [*single(20), ("x", "b", "g1"), ("y", "b", "g1"), ("z", "b", "g2")]
+    message = r"needs 3 groups; in /r 'b' has 2 groups \(3 images\).*share of test or of validation"
+    with pytest.raises(DataError, match=message):
+        assign(make_manifest(rows), SplitShares(), seed=0)
+
+
+def test_a_class_with_one_group_cannot_be_held_out() -> None:
+    with pytest.raises(
+        DataError, match=r"'b' has 1 group \(1 image\).* test and of validation to 0"
+    ):
+        assign(make_manifest(single(20) + single(1, "b")), SplitShares(), seed=0)
+
+
+def test_a_class_hidden_behind_a_rarer_one_is_named() -> None:
+    # "b" is in three groups, but all three go by the rarer "a" and none needs to be tested
+    rows = [(f"m{number}", "b", f"g{number}") for number in range(3)]
+    rows += [(f"n{number}", "a", "g0") for number in range(2)]
+    rows += [(f"p{number}", "c", f"g{number}") for number in range(1, 3)]
+    rows += [("q", "c", None), ("r", "a", None), ("s", "a", None)]
+    outcomes = set()
+    for seed in range(40):
+        try:
+            assign(make_manifest(rows), SplitShares(), seed=seed)
+            outcomes.add("all sides")
+        except DataError as error:
+            outcomes.add(str(error).partition(",")[0])
+    assert outcomes == {"all sides", "class 'b' has 3 groups"}
+
+
+def test_nothing_to_split_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"/r has no usable record with a label"):
+        assign(make_manifest([("x", None, None)]), SplitShares(), seed=0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1, 2, float("nan")])
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_share_outside_zero_to_one_is_refused(name: str, value: float) -> None:
+    with pytest.raises(RecipeError, match=rf"the {name} share must be 0 <= share < 1, got {value}"):
+        SplitShares(**{name: value})
+
+
+def test_shares_that_leave_no_train_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"validation 0\.5 and test 0\.5 leave nothing"):
+        SplitShares(validation=0.5, test=0.5)
+
+
+# --- complete --------------------------------------------------------------------------
+
+
+def given_splits(**counts: int) -> Manifest:
+    rows, splits = [], []
+    for split, count in counts.items():
+        for label in "ab":
+            rows += [(f"{split}/{label}/{n:03d}", label, None) for n in range(count)]
+            splits += [split] * count
+    return make_manifest(rows, split=splits)
+
+
+def test_without_splits_complete_is_assign() -> None:
+    manifest = make_manifest(single(50) + single(50, "b"))
+    completed = complete(manifest, SplitShares(), seed=3)
+    assert splits_by_id(completed) == splits_by_id(assign(manifest, SplitShares(), seed=3))
+
+
+def test_complete_splits_are_left_as_they_are() -> None:
+    manifest = given_splits(train=20, validation=2, test=1)
+    assert splits_by_id(complete(manifest, SplitShares(), seed=0)) == splits_by_id(manifest)
+
+
+@pytest.mark.parametrize("missing", ["validation", "test"])
+def test_a_missing_split_is_carved_out_of_train(missing: str) -> None:
+    other = {"validation": "test", "test": "validation"}[missing]
+    manifest = complete(given_splits(train=20, **{other: 5}), SplitShares(), seed=0)
+    assert dict(zip(SPLITS, sizes(manifest, "a"), strict=True)) == {
+        "train": 17,
+        missing: 3,
+        other: 5,
+    }
+
+
+def test_records_outside_train_never_move() -> None:
+    before = given_splits(train=20, test=5)
+    after = splits_by_id(complete(before, SplitShares(), seed=0))
+    assert all(
+        after[name] == "test" for name, split in splits_by_id(before).items() if split == "test"
+    )
+
+
+def test_a_missing_split_with_share_zero_stays_missing() -> None:
+    manifest = complete(given_splits(train=20, test=5), SplitShares(validation=0), seed=0)
+    assert sizes(manifest, "a") == (20, 0, 5)
+
+
+def test_two_missing_splits_are_both_carved_out_of_train() -> None:
+    assert sizes(complete(given_splits(train=20), SplitShares(), seed=0), "a") == (14, 3, 3)
+
+
+def test_carving_keeps_groups_whole() -> None:
+    rows = [(f"{label}{n:02d}", label, f"{label}{n // 4}") for label in "ab" for n in range(40)]
+    rows += [("x", "a", None), ("y", "b", None)]
+    manifest = make_manifest(rows, split=["train"] * 80 + ["test"] * 2)
+    table = complete(manifest, SplitShares(), seed=0).table.drop_nulls("group")
+    assert (table.group_by("group").agg(pl.col("split").n_unique())["split"] == 1).all()
+
+
+def test_folds_are_left_untouched() -> None:
+    manifest = make_manifest(single(20) + single(20, "b"), fold=list(range(40)))
+    assert complete(manifest, SplitShares(), seed=0).table["fold"].to_list() == list(range(40))
+
+
+def test_given_splits_without_train_are_refused() -> None:
+    with pytest.raises(DataError, match=r"/r has records in test but none in train"):
+        complete(given_splits(test=5), SplitShares(), seed=0)
