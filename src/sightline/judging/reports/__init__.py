@@ -1,0 +1,1 @@
+"""Every figure and page, drawn from nouns alone."""

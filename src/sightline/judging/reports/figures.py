@@ -1,0 +1,308 @@
+"""The figures of a run, as matplotlib Figures made without pyplot, and their two encodings.
+
+Ink is drawn in one dark colour, on white in a PNG. `svg` leaves the background transparent and
+turns that colour into `currentColor`, so that a figure inside a page takes the page's ink, light
+or dark. Blue and vermilion (Okabe and Ito) differ for every common kind of colour blindness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.records import Evaluation, History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1b2733"
+TRAINING, VALIDATION, OPTIMISED = "#2f7fc1", "#d55e00", "#8a7fb5"
+RIGHT, WRONG = "#134b8a", "#b84a00"  # the diagonal of a confusion matrix, and the rest
+
+MOST_COUNTED = 20  # classes up to which every cell of a confusion matrix shows its count
+MOST_NAMED = 60  # classes up to which every row and column is named
+MOST_MARKED = 40  # epochs up to which every epoch has a marker
+LONGEST_NAME = 22  # characters of a class name in a figure; the page's tables show all of it
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # matplotlib escapes < and > in all that is written
+
+
+def history_figure(history: History, *, stacked: bool = False) -> Figure:
+    """Return the curves of a training: loss and accuracy, the best epoch marked.
+
+    Epochs count from 1 on the axis. `objective` is drawn thin and dashed where it differs from
+    `loss`. A column that is missing is left out; NaN, infinity and null leave a gap.
+
+    Args:
+        history: Any number of epochs, also none.
+        stacked: One panel above the other, for a narrow screen.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.3, 5.6) if stacked else (9.6, 3.7), layout="constrained")
+    rows, columns = (2, 1) if stacked else (1, 2)
+    left, right = (figure.add_subplot(rows, columns, position) for position in (1, 2))
+    losses = [
+        ("loss", "training", TRAINING, "-"),
+        ("val_loss", "validation", VALIDATION, "-"),
+        *([("objective", "optimised", OPTIMISED, "--")] if _objective_differs(history) else []),
+    ]
+    accuracies = [
+        ("accuracy", "training", TRAINING, "-"),
+        ("val_accuracy", "validation", VALIDATION, "-"),
+    ]
+    _draw_curves(left, history, losses, "loss (cross-entropy)")
+    _draw_curves(right, history, accuracies, "accuracy")
+    return figure
+
+
+def confusion_figure(evaluation: Evaluation) -> Figure:
+    """Return the confusion matrix: counts, on colour that shows the share of the true class.
+
+    Rows are true classes, columns predicted ones. Blue is right, vermilion wrong; the colour
+    grows with the square root of the share, so that rare mistakes are seen. Counts are left out
+    above 20 classes, every name but some above 60.
+    """
+    from matplotlib.figure import Figure
+
+    counts = evaluation.confusion
+    size = len(counts)
+    side = float(np.clip(1.5 + 0.42 * size, 2.9, 9.0))
+    figure = Figure(figsize=(side + 0.5, side), layout="constrained")
+    axes = figure.add_subplot()
+    strength = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    axes.imshow(_cell_colours(strength), interpolation="none", aspect="equal")
+    if size <= MOST_COUNTED:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            _write_count(axes, int(row), int(column), int(counts[row, column]), strength)
+    _name_classes(axes, evaluation.class_names)
+    axes.set_xlabel("predicted", color=INK, fontsize=9)
+    axes.set_ylabel("true", color=INK, fontsize=9)
+    if size <= MOST_NAMED:
+        edges = np.arange(size + 1) - 0.5
+        axes.set_xticks(edges, minor=True)
+        axes.set_yticks(edges, minor=True)
+        axes.grid(which="minor", color=INK, alpha=0.14, linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    for spine in axes.spines.values():
+        spine.set(color=INK, alpha=0.3, linewidth=0.6)
+    return figure
+
+
+def svg(figure: Figure, *, prefix: str = "") -> str:
+    """Return the figure as one `<svg>` element, ready to stand inside an HTML page.
+
+    The same figure gives the same text: no date, no random ids. Ids that nothing refers to are
+    dropped, the others begin with `prefix`, by default a hash of the drawing; pages that show
+    one drawing twice give each its own. Text stays text, in the font of the page.
+    """
+    import matplotlib as mpl
+
+    file = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with mpl.rc_context({"svg.hashsalt": "sightline", "svg.fonttype": "none"}), _any_script():
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL
+    )
+    prefix = prefix or "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return re.sub(r"\s*\n\s*", "\n", _slim(text, prefix)).strip()
+
+
+def png(figure: Figure, dpi: int = 144) -> bytes:
+    """Return the figure as a PNG on white, at `dpi` pixels an inch."""
+    file = io.BytesIO()
+    with _any_script():
+        figure.savefig(file, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _objective_differs(history: History) -> bool:
+    """Return whether what was optimised is another number than the plain loss."""
+    if "objective" not in history:
+        return False
+    if "loss" not in history:
+        return True
+    objective, loss = _values(history, "objective"), _values(history, "loss")
+    return not np.allclose(objective, loss, rtol=1e-3, atol=1e-6, equal_nan=True)
+
+
+def _values(history: History, column: str) -> npt.NDArray[np.float64]:
+    """Return (epochs,) float64; NaN where the value is null or not finite."""
+    values = np.array(history[column].cast(float, strict=False).to_numpy(), np.float64)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _draw_curves(
+    axes: Axes, history: History, curves: list[tuple[str, str, str, str]], title: str
+) -> None:
+    """Draw one panel; `curves` are (column, label, colour, line style)."""
+    from matplotlib.ticker import MaxNLocator
+
+    _plain_axes(axes, title)
+    shown = [curve for curve in curves if len(history) and curve[0] in history]
+    for column, label, colour, style in shown:
+        dashed = style == "--"
+        values = _values(history, column)
+        axes.plot(
+            np.arange(1, len(history) + 1),
+            values,
+            color=colour,
+            linestyle=style,
+            linewidth=1.1 if dashed else 1.9,
+            marker=None if dashed or len(history) > MOST_MARKED else "os"[label == "validation"],
+            markersize=3.4,
+            label=f"{label} ({column})",
+        )
+    axes.set_xlim(0.5, max(len(history), 1) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    if not shown:
+        message = f"no {title} was recorded" if len(history) else "no epoch has finished yet"
+        axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", color=INK, alpha=0.7)
+        axes.set_yticks([])
+        return
+    _mark_best(axes, history, high="loss" in title)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(shown), frameon=False,
+        fontsize=7.5, labelcolor=INK, handlelength=1.8, columnspacing=1.1,
+    )  # fmt: skip
+
+
+def _plain_axes(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold")
+    axes.set_xlabel("epoch", color=INK, fontsize=9)
+    axes.tick_params(colors=INK, labelsize=8, length=3)
+    axes.grid(axis="y", color=INK, alpha=0.13, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set(color=INK, alpha=0.45, linewidth=0.7)
+
+
+def _mark_best(axes: Axes, history: History, *, high: bool) -> None:
+    """Draw the line of the best epoch, its words where curves seldom run."""
+    if history.best_epoch is None or history.best_epoch >= len(history):
+        return
+    epoch = history.best_epoch + 1
+    axes.axvline(epoch, color=INK, alpha=0.55, linewidth=1, linestyle=(0, (2, 2)))
+    to_the_left = epoch > (len(history) + 1) / 2
+    axes.annotate(
+        f"best: epoch {epoch}",
+        (epoch, 1.0 if high else 0.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if to_the_left else 4, -4 if high else 4),
+        textcoords="offset points",
+        ha="right" if to_the_left else "left",
+        va="top" if high else "bottom",
+        fontsize=8,
+        color=INK,
+    )
+
+
+def _cell_colours(strength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (K, K, 4) RGBA in 0..1 of `strength`, (K, K) in 0..1: hue by right or wrong."""
+    from matplotlib.colors import to_rgb
+
+    colours = np.empty((*strength.shape, 4))
+    colours[..., :3] = to_rgb(WRONG)
+    diagonal = np.arange(len(strength))
+    colours[diagonal, diagonal, :3] = to_rgb(RIGHT)
+    colours[..., 3] = strength
+    return colours
+
+
+def _write_count(
+    axes: Axes, row: int, column: int, count: int, strength: npt.NDArray[np.float64]
+) -> None:
+    size = len(strength)
+    cell = max(30.0, 150.0 / size)  # points wide, about
+    axes.text(
+        column,
+        row,
+        f"{count:,}",
+        ha="center",
+        va="center",
+        fontsize=min(12.0 if size <= 3 else 8.5, 1.15 * cell / len(f"{count:,}")),
+        fontweight="bold" if row == column else "normal",
+        color="#ffffff" if strength[row, column] > 0.68 else INK,
+    )
+
+
+def _name_classes(axes: Axes, class_names: tuple[str, ...]) -> None:
+    """Write the class names beside rows and columns; every n-th where there are too many."""
+    step = -(-len(class_names) // MOST_NAMED)
+    places = list(range(0, len(class_names), step))
+    names = [_short(class_names[place]) for place in places]
+    style: dict[str, Any] = {"color": INK, "parse_math": False}
+    style["fontsize"] = 8.5 if len(names) <= MOST_COUNTED else 6.0
+    axes.set_yticks(places, names, **style)
+    if max(map(len, names), default=0) > 3 or len(names) > MOST_COUNTED:
+        style |= {"rotation": 90 if len(names) > MOST_COUNTED else 40, "ha": "right"}
+        style |= {"rotation_mode": "anchor", "va": "center" if len(names) > MOST_COUNTED else "top"}
+    axes.set_xticks(places, names, **style)
+
+
+def _short(name: str) -> str:
+    """Return a class name on one line, without control characters, of bounded length."""
+    plain = " ".join(_UNPRINTABLE.sub(" ", name).split()) or "(blank)"
+    return plain if len(plain) <= LONGEST_NAME else plain[: LONGEST_NAME - 1] + "…"
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """Draw a glyph that the font lacks as a box, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
+
+
+def _slim(drawing: str, prefix: str) -> str:
+    """Return an SVG without bare groups, unused ids, font lists and needless decimals."""
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', drawing))
+    bare: list[bool] = []  # of the groups that are open: whether their tags are left out
+
+    def slim(match: re.Match[str]) -> str:
+        tag = match.group()
+        if tag == "</g>":
+            return "" if bare.pop() else tag
+        tag = _slim_tag(tag, prefix, used)
+        if tag == "<g/>":
+            return ""
+        if tag.startswith("<g") and not tag.endswith("/>"):
+            bare.append(tag == "<g>")
+            return "" if bare[-1] else tag
+        return tag
+
+    return _TAG.sub(slim, drawing)
+
+
+def _slim_tag(tag: str, prefix: str, used: set[str]) -> str:
+    if tag.startswith("<svg"):
+        tag = re.sub(r' (?:width|height)="[^"]*"', "", tag)
+        tag = tag.replace("<svg", '<svg role="img" style="stroke-linejoin: round"', 1)
+
+    def own_id(match: re.Match[str]) -> str:
+        return f' id="{prefix}-{match[1]}"' if match[1] in used else ""
+
+    tag = re.sub(r' id="([^"]*)"', own_id, tag)
+    tag = re.sub(r'(url\(|href=")#', rf"\g<1>#{prefix}-", tag)
+    tag = re.sub(r"font-family: [^;\"]*; ?", "", tag)
+    tag = re.sub(r"(font: [^;']*?[\d.]+px) [^;\"]*", r"\1 sans-serif", tag)
+    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
+    if not tag.startswith("<image"):
+        tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)
+    return tag.replace(INK, "currentColor")

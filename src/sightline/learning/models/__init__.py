@@ -1,0 +1,4 @@
+"""Networks, the Keras backend, and one forward step.
+
+Only `backend` may be imported before a backend is chosen; the other modules import Keras.
+"""

@@ -1,0 +1,129 @@
+"""Which Keras backend is used, and what it runs on. Importing this loads no framework."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sightline.data.stream import usable_cores
+from sightline.errors import SetupError, require
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def choose(wanted: str = "auto") -> str:
+    """Load Keras on a backend and return the backend's name.
+
+    "auto" is the Keras already imported, else KERAS_BACKEND, else the first installed of
+    TensorFlow, JAX and torch.
+
+    Raises:
+        SetupError: No backend is installed, the one wanted is not, or Keras was already imported
+            with another one.
+    """
+    if "keras" in sys.modules:
+        return _loaded(wanted)
+    name = os.environ.get("KERAS_BACKEND", "") if wanted == "auto" else wanted
+    if not name:
+        name = next((b for b in BACKENDS if importlib.util.find_spec(b) is not None), "")
+    if not name:
+        raise SetupError(
+            "training needs a Keras backend and none is installed. "
+            "Install one with: pip install 'sightline[tensorflow]' (or [jax], [torch])"
+        )
+    if name not in BACKENDS:
+        raise SetupError(f"KERAS_BACKEND is {name!r}; Sightline runs on {', '.join(BACKENDS)}")
+    os.environ["KERAS_BACKEND"] = name
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet_start():
+        require(name, extra=name)
+        require("keras", extra=name)
+        _accelerators(name)  # looking for a GPU is where the drivers talk
+    return name
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Return what the loaded backend runs on.
+
+    Keys: backend, device (by name), accelerators (count), bfloat16 (bool: the processor has it),
+    threads (usable cores), versions (of Keras and the backend).
+    """
+    devices = _accelerators(name)
+    keras = sys.modules["keras"]
+    return {
+        "backend": name,
+        "device": devices[0] if devices else processor_name(),
+        "accelerators": len(devices),
+        "bfloat16": bool(devices) or processor_has_bfloat16(),
+        "threads": usable_cores(),
+        "versions": {"keras": keras.__version__, name: sys.modules[name].__version__},
+    }
+
+
+def processor_name() -> str:
+    """Return the processor by name, as the system tells it."""
+    for line in _cpuinfo():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def processor_has_bfloat16() -> bool:
+    """Say whether the processor multiplies bfloat16 natively."""
+    flags = next((line for line in _cpuinfo() if line.startswith("flags")), "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _loaded(wanted: str) -> str:
+    loaded = str(sys.modules["keras"].config.backend())
+    if wanted in ("auto", loaded):
+        return loaded
+    raise SetupError(
+        f"Keras was already imported with backend {loaded!r}, and this recipe asks for "
+        f"{wanted!r}. Set the variable KERAS_BACKEND={wanted} before Python starts, or use "
+        f"--set backend={loaded}."
+    )
+
+
+def _accelerators(name: str) -> list[str]:
+    backend = sys.modules[name]
+    if name == "tensorflow":
+        found = backend.config.list_physical_devices("GPU")
+        details = backend.config.experimental.get_device_details
+        return [details(device).get("device_name", device.name) for device in found]
+    if name == "jax":
+        return [d.device_kind for d in backend.devices() if d.platform != "cpu"]
+    return [backend.cuda.get_device_name(i) for i in range(backend.cuda.device_count())]
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Hold back what native libraries write to standard error, unless the import fails.
+
+    TensorFlow's C++ parts report CPU features and missing GPUs there before any level can be set.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")  # Linux; elsewhere `platform` has to do
+    return path.read_text("utf-8").splitlines() if path.exists() else []

@@ -1,0 +1,109 @@
+"""What every use of a network shares: its weights by name, its summary, one forward step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers
+
+from sightline.errors import RunError
+from sightline.recipes import Recipe
+from sightline.records import LayerSummary, ModelSummary
+
+
+def forward(
+    model: keras.Model, images: npt.NDArray[np.float32], *, batch_size: int
+) -> npt.NDArray[np.float32]:
+    """Return the probabilities of one batch: (B, K) float32, rows summing to 1.
+
+    A smaller batch is filled up to `batch_size` with black images, so that every step has one
+    shape and nothing is compiled twice.
+
+    Args:
+        model: Output (B, 1) sigmoid or (B, K) softmax.
+        images: (B, H, W, C) float32, scaled as in training; B at most `batch_size`.
+        batch_size: The fixed size of a step.
+    """
+    count = len(images)
+    if count < batch_size:
+        padding = ((0, batch_size - count), (0, 0), (0, 0), (0, 0))
+        images = np.pad(images, padding)
+    output = np.asarray(model.predict_on_batch(images), np.float32)[:count]
+    if output.shape[1] == 1:
+        return np.concatenate([1 - output, output], axis=1)
+    return output
+
+
+def get_weights(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
+    """Return every weight (trainable and not, without seeds) under its position and name.
+
+    The names do not depend on how many networks this process has built: "003/kernel".
+    """
+    return {
+        name: np.asarray(keras.ops.convert_to_numpy(variable))
+        for name, variable in _named(model).items()
+    }
+
+
+def set_weights(model: keras.Model, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Assign weights that `get_weights` returned for an equal network.
+
+    Raises:
+        RunError: A name, shape or dtype differs; nothing is assigned then.
+    """
+    variables = _named(model)
+    if variables.keys() != arrays.keys():
+        differing = sorted(variables.keys() ^ arrays.keys())
+        raise RunError(
+            f"the weights do not fit the network: {len(differing)} names differ, "
+            f"first {differing[:3]}. The run was written by another version of its recipe."
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise RunError(
+                f"weight {name} is {arrays[name].shape} in the run and {tuple(variable.shape)} "
+                "in the network"
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def summarise(model: keras.Model) -> ModelSummary:
+    """Return layers, shapes, parameters and multiply-accumulates of a network."""
+    rows = tuple(
+        LayerSummary(
+            name=f"layer {number}",
+            kind=type(layer).__name__,
+            output_shape=tuple(layer.output.shape[1:]),
+            parameters=int(layer.count_params()),
+        )
+        for number, layer in enumerate(model.layers)
+    )
+    return ModelSummary(
+        layers=rows,
+        parameters=int(model.count_params()),
+        trainable=sum(int(np.prod(v.shape)) for v in model.trainable_weights),
+        operations=sum(_operations(layer) for layer in model.layers),
+    )
+
+
+def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
+    """Return the same network for Keras users: input 0..255, the recipe's scaling inside."""
+    inputs = keras.Input(model.input_shape[1:], name="image_0_255")
+    factor = 1 / 255 if recipe.data.scaling == "1/255" else 1.0
+    scaled = layers.Rescaling(factor, name="scaling")(inputs)
+    return keras.Model(inputs, model(scaled), name=model.name)
+
+
+def _named(model: keras.Model) -> dict[str, keras.Variable]:
+    return {f"{i:03d}/{v.name}": v for i, v in enumerate(model.weights)}
+
+
+def _operations(layer: keras.Layer) -> int:
+    """Return multiply-accumulates of one image: kernel elements times places it is applied."""
+    kernels = [v for v in layer.weights if "kernel" in v.name]
+    places = layer.output.shape[1:-1] if len(layer.output.shape) == 4 else ()
+    return sum(int(np.prod(v.shape)) for v in kernels) * int(np.prod(places, dtype=np.int64))

@@ -1,0 +1,199 @@
+"""The plan: what was found, what will be done and why, and what it will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from sightline.data.stream import StreamConfig
+from sightline.learning.models import backend, forward, networks
+from sightline.learning.training import speed as speeds
+from sightline.learning.training.objective import class_weights
+from sightline.recipes import Recipe, resolve_epochs, resolve_shape
+from sightline.records import DataFacts, Manifest, ModelSummary, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything decided before the first step.
+
+    Attributes:
+        recipe: Resolved: no value is "auto" but the backend's, and precision is a policy.
+        manifest: With its splits.
+        facts: What a sample of the images showed.
+        summary: Of the network.
+        machine: What it runs on.
+        counts: (K,) training images a class.
+        sentences: The plan in words, for people.
+    """
+
+    recipe: Recipe
+    manifest: Manifest
+    facts: DataFacts
+    summary: ModelSummary
+    machine: Mapping[str, Any]
+    counts: npt.NDArray[np.int64]
+    sentences: tuple[str, ...]
+
+    def build(self) -> keras.Model:
+        """Return the network with its initial weights."""
+        return _build(self.recipe, self.counts, self.recipe.precision)
+
+    def weights(self) -> npt.NDArray[np.float32] | None:
+        """Return (K,) class weights, or None when the recipe asks for none."""
+        if self.recipe.balance.class_weights == "none":
+            return None
+        return class_weights(self.counts)
+
+    def stream_config(self, split: Split) -> StreamConfig:
+        """Return how `split` is streamed: only training is shuffled and augmented."""
+        return stream_config(self.recipe, training=split == "train")
+
+
+def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name: str) -> Plan:
+    """Return the plan for a split manifest; builds the network once to count its arithmetic.
+
+    Raises:
+        RecipeError: The recipe does not fit the data or the network.
+    """
+    machine = backend.describe(backend_name)
+    table = manifest.counts()
+    counts = table["train"].to_numpy().astype(np.int64)
+    train_count = int(counts.sum())
+    recipe, reasons = resolve_shape(recipe, facts)
+    summary = forward.summarise(_build(recipe, counts, "float32"))
+    speed = speeds.expected_speed(summary.operations)
+    draft, _ = resolve_epochs(recipe, train_count, speed.images_per_second)
+    assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
+    policy, speed, why = speeds.choose_precision(
+        draft,
+        build=lambda policy: _build(draft, counts, policy),
+        num_classes=len(counts),
+        processor_has_it=machine["bfloat16"],
+        expected_seconds=draft.train.epochs * train_count / speed.images_per_second,
+        speed=speed,
+    )
+    recipe, more = resolve_epochs(recipe, train_count, speed.images_per_second)
+    recipe = recipe.model_copy(update={"precision": policy})
+    sentences = [
+        *_found(manifest, facts),
+        *reasons,
+        f"Network {recipe.model.network}: {summary.parameters:,} parameters, "
+        f"{summary.operations / 1e6:,.0f} million multiply-adds an image.",
+        *more,
+        why,
+        *_balance(recipe, counts, manifest.class_names),
+        *_costs(recipe, facts, summary, speed, train_count, int(table["validation"].sum())),
+    ]
+    return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences))
+
+
+def stream_config(recipe: Recipe, *, training: bool) -> StreamConfig:
+    """Return how images are streamed for a resolved recipe."""
+    size, channels, batch = recipe.data.image_size, recipe.data.channels, recipe.train.batch_size
+    assert size != "auto", "the recipe is resolved before images are streamed"
+    assert channels != "auto", "the recipe is resolved before images are streamed"
+    assert batch != "auto", "the recipe is resolved before images are streamed"
+    return StreamConfig(
+        image_size=size,
+        channels=channels,
+        batch_size=batch,
+        seed=recipe.seed,
+        shuffle=training,
+        augment=recipe.augment if training else None,
+        scaling=recipe.data.scaling,
+        background=recipe.data.background,
+    )
+
+
+def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
+    shares = counts / counts.sum() if recipe.balance.initial_bias else None
+    return networks.build(recipe, len(counts), class_shares=shares, policy=policy)
+
+
+def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
+    counts = manifest.counts()
+    sides = ", ".join(
+        f"{name} {int(counts[name].sum()):,}" for name in ("train", "validation", "test")
+    )
+    classes = ", ".join(f"{name} {count:,}" for name, count in facts.class_counts.items())
+    sentences = [
+        f"Found {facts.count:,} images of {len(facts.class_counts)} classes: {classes}.",
+        f"Splits: {sides}.",
+        f"{'/'.join(facts.formats)} files, {facts.smallest[0]}x{facts.smallest[1]} to "
+        f"{facts.largest[0]}x{facts.largest[1]} pixels in a sample of {facts.looked_at}.",
+    ]
+    if manifest.ignored:
+        ignored = ", ".join(f"{count:,} {kind}" for kind, count in manifest.ignored.items())
+        sentences.append(f"Passed over: {ignored}.")
+    if manifest.table["group"].null_count() < len(manifest):
+        groups = manifest.table["group"].n_unique()
+        sentences.append(f"{groups:,} groups; a group is never on two sides of the split.")
+    if facts.unreadable:
+        sentences.append(
+            f"{len(facts.unreadable)} of the sample cannot be read, first: {facts.unreadable[0][1]}"
+        )
+    return sentences
+
+
+def _balance(
+    recipe: Recipe, counts: npt.NDArray[np.int64], class_names: tuple[str, ...]
+) -> list[str]:
+    """Say what class weights and the initial bias do, in words."""
+    sentences = []
+    if recipe.balance.class_weights == "balanced":
+        weights = ", ".join(
+            f"{name} {weight:.3f}"
+            for name, weight in zip(class_names, class_weights(counts), strict=True)
+        )
+        sentences.append(
+            f"Class weights total/({len(counts)}*count): {weights}; every class weighs the same."
+        )
+    if recipe.balance.initial_bias and len(counts) == 2:
+        bias = float(np.log(counts[1] / counts[0]))
+        sentences.append(
+            f"Initial bias log(positives/negatives) = {bias:.3f}: it starts at "
+            f"{counts[1] / counts.sum():.0%} {class_names[1]}."
+        )
+    elif recipe.balance.initial_bias:
+        top = int(counts.argmax())
+        sentences.append(
+            f"Initial bias log(share of each class): it starts at "
+            f"{counts[top] / counts.sum():.0%} {class_names[top]}."
+        )
+    return sentences
+
+
+def _costs(
+    recipe: Recipe,
+    facts: DataFacts,
+    summary: ModelSummary,
+    speed: speeds.Speed,
+    train_count: int,
+    validation_count: int,
+) -> list[str]:
+    """Estimate time and disk; the forward pass of validation is a third of a training step."""
+    assert recipe.train.epochs != "auto", "the recipe is resolved before its cost is told"
+    computing = (train_count + validation_count / 3) / speed.images_per_second
+    reading = (train_count + validation_count) * facts.read_seconds / backend.usable_cores()
+    seconds = recipe.train.epochs * max(computing, reading)
+    # Best weights, the last checkpoint with two optimizer moments, and the .keras copy.
+    megabytes = summary.parameters * 4 * (1 + 4 + 1) / 1e6 + 2
+    basis = "measured on this network" if speed.measured else "from its arithmetic"
+    held = "reading" if reading > computing else "computing"
+    return [
+        f"At most {recipe.train.epochs} epochs, about {duration(seconds)} "
+        f"(speed {basis}; {held} decides), about {megabytes:,.0f} MB of disk."
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: "40 s", "12 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,85 @@
+"""The one prediction loop: validation, evaluation, prediction and pictures all use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from sightline.data.stream import Stream
+from sightline.learning.models.forward import forward
+from sightline.records import Manifest, Predictions, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One batch after the network.
+
+    Attributes:
+        rows: (B,) int64 rows of the manifest.
+        labels: (B,) int32 class indices; -1 without one.
+        readable: (B,) bool; False where the file could not be read.
+        probabilities: (B, K) float32; NaN where not readable.
+    """
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
+    readable: npt.NDArray[np.bool_]
+    probabilities: npt.NDArray[np.float32]
+
+
+def score(model: keras.Model, stream: Stream) -> Iterator[Scored]:
+    """Yield the probabilities of a stream's records, batch by batch, in bounded memory."""
+    for batch in stream.epoch(0):
+        images = batch.images.astype(np.float32, copy=False)
+        probabilities = forward(model, images, batch_size=stream.config.batch_size)
+        readable = batch.weights > 0
+        probabilities[~readable] = np.nan
+        yield Scored(batch.rows, batch.labels, readable, probabilities)
+
+
+def predict(
+    model: keras.Model,
+    manifest: Manifest,
+    stream: Stream,
+    *,
+    class_names: tuple[str, ...],
+    fingerprint: str,
+    weights: Weights,
+    epoch: int,
+    on_batch: Callable[[int], None] = lambda _: None,
+) -> Iterator[Predictions]:
+    """Yield predictions, a batch at a time, with ids, labels and groups from the manifest.
+
+    Args:
+        model: The network with its weights.
+        manifest: What `stream` streams.
+        stream: In manifest order, without augmentation.
+        class_names: The model's classes, which may differ from the manifest's.
+        fingerprint: The model's identity, carried into the predictions.
+        weights: Which weights of the run the model has.
+        epoch: 0-based epoch of those weights.
+        on_batch: Called with the number of records of each batch.
+    """
+    table = manifest.table.select("record_id", "label", "group")
+    for scored in score(model, stream):
+        part = table[scored.rows]
+        reasons = [
+            None if fine else stream.faults[int(row)].reason
+            for row, fine in zip(scored.rows, scored.readable, strict=True)
+        ]
+        yield Predictions.make(
+            class_names=class_names,
+            record_ids=part["record_id"].to_list(),
+            labels=part["label"].to_list(),
+            groups=part["group"].to_list(),
+            reasons=reasons,
+            probabilities=scored.probabilities,
+            model_fingerprint=fingerprint,
+            weights=weights,
+            epoch=epoch,
+        )
+        on_batch(len(scored.rows))

@@ -1,0 +1,102 @@
+"""What is written at the end of an epoch, so that a run is never worth less than its best."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from sightline import runs
+from sightline.learning.models.forward import get_weights, with_own_scaling
+from sightline.recipes import Recipe
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Writes history, the last checkpoint, the best weights and `model.json`.
+
+    Attributes:
+        run: The run folder.
+        recipe: Resolved.
+        class_names: In output order.
+        card: What `model.json` holds so far.
+    """
+
+    run: Path
+    recipe: Recipe
+    class_names: tuple[str, ...]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def epoch_done(
+        self, model: keras.Model, row: Mapping[str, Any], *, step: int, best: bool
+    ) -> None:
+        """Write everything that one finished epoch adds.
+
+        Args:
+            model: With the weights that were validated.
+            row: The epoch's line of the history.
+            step: Steps of the whole training so far.
+            best: Whether this epoch is better than all before.
+        """
+        weights = get_weights(model)
+        state = {f"model/{name}": array for name, array in weights.items()} | {
+            f"optimizer/{number:03d}": np.asarray(keras.ops.convert_to_numpy(variable))
+            for number, variable in enumerate(model.optimizer.variables)
+        }
+        meta = {"format_version": runs.FORMAT_VERSION, "epoch": row["epoch"], "step": step}
+        runs.save_checkpoint(self.run, step, state, meta)
+        if best or not self.card:  # without a finite value, the first epoch is all there is
+            sha256 = runs.write_tensors(self.run / "best.safetensors", weights)
+            self.card = self._identity(sha256) | {"best_epoch": row["epoch"]}
+            self.card["best_value"] = row[self.recipe.train.best]
+        self.card["last_epoch"] = row["epoch"]
+        runs.write_json(self.run / "model.json", self.card)
+        runs.append_history(self.run / "history.jsonl", row)
+
+    def export_keras(self, model: keras.Model) -> None:
+        """Write `model.keras`, for Keras users; `model` must have the best weights."""
+        whole = with_own_scaling(model, self.recipe)
+        runs.write_atomically(self.run / "model.keras", whole.save)
+
+    def _identity(self, sha256: str) -> dict[str, Any]:
+        data = self.recipe.data
+        return {
+            "format_version": runs.FORMAT_VERSION,
+            "class_names": list(self.class_names),
+            "network": self.recipe.model.network,
+            "input": {
+                "image_size": list(data.image_size),
+                "channels": data.channels,
+                "scaling": data.scaling,
+                "background": list(data.background),
+                "rule_set": "sightline",
+            },
+            "threshold": 0.5,
+            "temperature": 1.0,
+            "monitor": self.recipe.train.best,
+            "best_sha256": sha256,
+            "fingerprint": hashlib.sha256(
+                f"{self.recipe.model_dump_json()}{sha256}".encode()
+            ).hexdigest(),
+        }
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Put the moving average of the weights in, if the optimizer keeps one; then take it out."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    raw = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, array in zip(model.trainable_variables, raw, strict=True):
+            variable.assign(array)
