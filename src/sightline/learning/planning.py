@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import StreamConfig
+from sightline.data.stream import StreamConfig, usable_cores
 from sightline.learning.models import backend, forward, networks
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
@@ -50,68 +50,7 @@ class Plan:
             return None
         return class_weights(self.counts)
 
-    def stream_config(self, split: Split) -> StreamConfig:
-        """Return how `split` is streamed: only training is shuffled and augmented."""
-        return stream_config(self.recipe, training=split == "train")
-
-
-def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name: str) -> Plan:
-    """Return the plan for a split manifest; builds the network once to count its arithmetic.
-
-    Raises:
-        RecipeError: The recipe does not fit the data or the network.
-    """
-    machine = backend.describe(backend_name)
-    table = manifest.counts()
-    counts = table["train"].to_numpy().astype(np.int64)
-    train_count = int(counts.sum())
-    recipe, reasons = resolve_shape(recipe, facts)
-    summary = forward.summarise(_build(recipe, counts, "float32"))
-    speed = speeds.expected_speed(summary.operations)
-    draft, _ = resolve_epochs(recipe, train_count, speed.images_per_second)
-    assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
-    policy, speed, why = speeds.choose_precision(
-        draft,
-        build=lambda policy: _build(draft, counts, policy),
-        num_classes=len(counts),
-        processor_has_it=machine["bfloat16"],
-        expected_seconds=draft.train.epochs * train_count / speed.images_per_second,
-        speed=speed,
-    )
-    recipe, more = resolve_epochs(recipe, train_count, speed.images_per_second)
-    recipe = recipe.model_copy(update={"precision": policy})
-    sentences = [
-        *_found(manifest, facts),
-        *reasons,
-        f"Network {recipe.model.network}: {summary.parameters:,} parameters, "
-        f"{summary.operations / 1e6:,.0f} million multiply-adds an image.",
-        *more,
-        why,
-        *_balance(recipe, counts, manifest.class_names),
-        *_costs(recipe, facts, summary, speed, train_count, int(table["validation"].sum())),
-    ]
-    return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences))
-
-
-def stream_config(recipe: Recipe, *, training: bool) -> StreamConfig:
-    """Return how images are streamed for a resolved recipe."""
-    size, channels, batch = recipe.data.image_size, recipe.data.channels, recipe.train.batch_size
-    assert size != "auto", "the recipe is resolved before images are streamed"
-    assert channels != "auto", "the recipe is resolved before images are streamed"
-    assert batch != "auto", "the recipe is resolved before images are streamed"
-    return StreamConfig(
-        image_size=size,
-        channels=channels,
-        batch_size=batch,
-        seed=recipe.seed,
-        shuffle=training,
-        augment=recipe.augment if training else None,
-        scaling=recipe.data.scaling,
-        background=recipe.data.background,
-    )
-
-
-def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
+    def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
     shares = counts / counts.sum() if recipe.balance.initial_bias else None
     return networks.build(recipe, len(counts), class_shares=shares, policy=policy)
 
@@ -180,7 +119,7 @@ def _costs(
     """Estimate time and disk; the forward pass of validation is a third of a training step."""
     assert recipe.train.epochs != "auto", "the recipe is resolved before its cost is told"
     computing = (train_count + validation_count / 3) / speed.images_per_second
-    reading = (train_count + validation_count) * facts.read_seconds / backend.usable_cores()
+    reading = (train_count + validation_count) * facts.read_seconds / usable_cores()
     seconds = recipe.train.epochs * max(computing, reading)
     # Best weights, the last checkpoint with two optimizer moments, and the .keras copy.
     megabytes = summary.parameters * 4 * (1 + 4 + 1) / 1e6 + 2

@@ -78,9 +78,15 @@ class RecordIndex:
         return f"{self.root}/{self.record_id(row)}"
 
     def rows_of(self, split: Split | None) -> npt.NDArray[np.int64]:
-        """Return the rows of one split in manifest order; None returns every row."""
+        """Return the rows of one split in manifest order; None returns every row.
+
+        Raises:
+            ValueError: There is no split of that name.
+        """
         if split is None:
             return np.arange(len(self), dtype=np.int64)
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS} or None, got {split!r}")
         return np.flatnonzero(self.splits == SPLITS.index(split)).astype(np.int64)
 
     def write(self, path: Path) -> None:

@@ -88,9 +88,7 @@ class _Tag:
     values: bytes  # as stored
 
 
-def _read_directory(
-    content: bytes, layout: _Layout, start: int
-) -> tuple[dict[int, _Tag], int]:
+def _read_directory(content: bytes, layout: _Layout, start: int) -> tuple[dict[int, _Tag], int]:
     """Return the tags of the directory at `start`, and where the next one is (0: nowhere)."""
     position = start + struct.calcsize(layout.count)
     count = layout.number(layout.count, content, start)
@@ -136,9 +134,7 @@ def _check_strips(tags: dict[int, _Tag], layout: _Layout, size: int) -> None:
     if _integers(tags, layout, 259)[:1] in ([], [1]):
         return  # uncompressed: Pillow reads these itself, and reports a short file
     for offsets, counts in ((273, 279), (324, 325)):
-        pairs = zip(
-            _integers(tags, layout, offsets), _integers(tags, layout, counts), strict=False
-        )
+        pairs = zip(_integers(tags, layout, offsets), _integers(tags, layout, counts), strict=False)
         if any(offset + count > size for offset, count in pairs):
             raise DataError(
                 "the pixels of the TIFF file lie past the file's end: it was cut off. "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from sightline.data.images import RuleSet
-from sightline.recipes import AugmentSection
+from sightline.recipes import AugmentSection, Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,3 +65,25 @@ class StreamConfig:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, training: bool) -> Self:
+        """Return how a resolved recipe streams: only training is shuffled and augmented."""
+        size, channels, batch = (
+            recipe.data.image_size,
+            recipe.data.channels,
+            recipe.train.batch_size,
+        )
+        assert size != "auto", "the recipe is resolved before images are streamed"
+        assert channels != "auto", "the recipe is resolved before images are streamed"
+        assert batch != "auto", "the recipe is resolved before images are streamed"
+        return cls(
+            image_size=size,
+            channels=channels,
+            batch_size=batch,
+            seed=recipe.seed,
+            shuffle=training,
+            augment=recipe.augment if training else None,
+            scaling=recipe.data.scaling,
+            background=recipe.data.background,
+        )

@@ -71,9 +71,14 @@ class Stream:
         self._index = manifest.index() if isinstance(manifest, Manifest) else manifest
         self._rows = self._index.rows_of(split)
         if not len(self._rows):
-            raise DataError(f"the manifest of {self._index.root} has no images in split {split!r}")
+            raise DataError(
+                f"the manifest of {self._index.root} has no images in split {split!r}. "
+                "Split it first, or take another split."
+            )
         self._shard = (shard_index, num_shards)
         self._position = (0, 0)
+        self._resume_at: tuple[int, int] | None = None
+        self._times_closed = 0
         self._threads = usable_cores() if config.num_threads is None else config.num_threads
         self._pool: ThreadPoolExecutor | None = None
 
@@ -99,12 +104,22 @@ class Stream:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of one 0-based epoch, in order.
 
-        After `resume`, the epoch of the saved position begins at its saved batch.
+        After `resume`, the epoch of the saved position begins at its saved batch, once.
 
         Raises:
+            ValueError: The number is negative.
+            RuntimeError: The stream was closed since this epoch began.
             DataError: More files than the budget allows could not be read.
         """
-        first = self._position[1] if self._position[0] == number else 0
+        if number < 0:
+            raise ValueError(f"epochs count from 0, got {number}")
+        first = 0
+        if self._resume_at is not None and self._resume_at[0] == number:
+            first = self._resume_at[1]
+        self._resume_at = None
+        times_closed = self._times_closed
+        # Without threads, working ahead would only keep the caller waiting.
+        ahead = self.config.prefetch if self._threads else 1
         order = shard(
             epoch_order(
                 self._rows, seed=self.config.seed, epoch=number, shuffle=self.config.shuffle
@@ -116,7 +131,12 @@ class Stream:
         started = first
         try:
             for position in range(first, len(self)):
-                while started < len(self) and len(in_flight) < self.config.prefetch:
+                if self._times_closed != times_closed:
+                    raise RuntimeError(
+                        f"the stream was closed after batch {position} of epoch {number}. "
+                        f"Ask for epoch({number}) again, or close the stream later."
+                    )
+                while started < len(self) and len(in_flight) < ahead:
                     begin = started * self.config.batch_size
                     in_flight.append(
                         self._start(order[begin : begin + self.config.batch_size], number)
@@ -145,13 +165,17 @@ class Stream:
         Raises:
             ValueError: The position does not exist in an epoch of this stream.
         """
-        epoch, batch = state["epoch"], state["batch"]
+        epoch, batch = state.get("epoch", -1), state.get("batch", -1)
         if epoch < 0 or not 0 <= batch <= len(self):
-            raise ValueError(f"position {dict(state)} is not in an epoch of {len(self)} batches")
-        self._position = (epoch, batch)
+            raise ValueError(
+                f"position {dict(state)} is not in an epoch of {len(self)} batches. It was saved "
+                "with other images or another batch size; begin that epoch anew."
+            )
+        self._position = self._resume_at = (epoch, batch)
 
     def close(self) -> None:
-        """Stop the threads; the stream may be used again."""
+        """Stop the threads; the stream may be used again, from a new `epoch` on."""
+        self._times_closed += 1
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -247,7 +271,7 @@ class Stream:
         first = "\n".join(f"  {fault.message}" for fault in list(self.faults.values())[:5])
         raise DataError(
             f"{count} of {total} images could not be read, more than the budget of "
-            f"{self.config.max_fault_share:.0%} or {self.config.max_faults} files:\n{first}\n"
+            f"{100 * self.config.max_fault_share:g}% or {self.config.max_faults} files:\n{first}\n"
             "Repair or remove them, then start again."
         )
 

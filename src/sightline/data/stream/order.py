@@ -23,7 +23,7 @@ def epoch_order(
         (N,) int64, each of `rows` exactly once. Costs 16 bytes a row while it is computed.
     """
     if not shuffle:
-        return rows
+        return rows.copy()
     ranks = keys.hashes(keys.ORDER, seed=seed, epoch=epoch, rows=rows)
     return rows[np.argsort(ranks, kind="stable")]
 

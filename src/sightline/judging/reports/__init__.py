@@ -1,1 +1,8 @@
 """Every figure and page, drawn from nouns alone."""
+
+from __future__ import annotations
+
+from sightline.judging.reports.figures import confusion_figure, history_figure, png, svg
+from sightline.judging.reports.page import ReportContents, render
+
+__all__ = ["ReportContents", "confusion_figure", "history_figure", "png", "render", "svg"]

@@ -8,6 +8,7 @@ or dark. Blue and vermilion (Okabe and Ito) differ for every common kind of colo
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import re
 import warnings
@@ -99,12 +100,13 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def svg(figure: Figure, *, prefix: str = "") -> str:
-    """Return the figure as one `<svg>` element, ready to stand inside an HTML page.
+def svg(figure: Figure, *, prefix: str = "", label: str = "") -> str:
+    """Return the figure as one `<svg>` element, to stand inside an HTML page (no namespaces).
 
     The same figure gives the same text: no date, no random ids. Ids that nothing refers to are
     dropped, the others begin with `prefix`, by default a hash of the drawing; pages that show
-    one drawing twice give each its own. Text stays text, in the font of the page.
+    one drawing twice give each its own. Text stays text, in the font of the page. `label` is
+    what a screen reader says instead of the drawing.
     """
     import matplotlib as mpl
 
@@ -118,7 +120,8 @@ def svg(figure: Figure, *, prefix: str = "") -> str:
         r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL
     )
     prefix = prefix or "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    return re.sub(r"\s*\n\s*", "\n", _slim(text, prefix)).strip()
+    text = re.sub(r"\s*\n\s*", "\n", _slim(text, prefix)).strip()
+    return text.replace("<svg", f'<svg aria-label="{html.escape(label)}"', 1) if label else text
 
 
 def png(figure: Figure, dpi: int = 144) -> bytes:
@@ -292,7 +295,7 @@ def _slim(drawing: str, prefix: str) -> str:
 
 def _slim_tag(tag: str, prefix: str, used: set[str]) -> str:
     if tag.startswith("<svg"):
-        tag = re.sub(r' (?:width|height)="[^"]*"', "", tag)
+        tag = re.sub(r' (?:width|height|version|xmlns(?::xlink)?)="[^"]*"', "", tag)
         tag = tag.replace("<svg", '<svg role="img" style="stroke-linejoin: round"', 1)
 
     def own_id(match: re.Match[str]) -> str:

@@ -12,8 +12,8 @@ import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,9 @@ from markupsafe import Markup
 
 from sightline.judging.reports import figures
 from sightline.records import SPLITS, Evaluation, Finding, History, ModelSummary, Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TINY = 64  # pictures narrower than this are enlarged without smoothing
 MOST_IDS = 20  # values of one piece of evidence that are written out
@@ -61,9 +64,11 @@ class ReportContents:
         evaluations: In the order to show them.
         summary: The network's layers; None when it was not built.
         augmented: Training pictures as the network sees them.
-        mistakes: (source of an evaluation, its most confident mistakes), captions ready.
+        mistakes: (source of an evaluation, its most confident mistakes); a caption may have
+            several lines and names true class, predicted class, probability and file.
         findings: Of every check, whatever the outcome.
         reproduce: Commands that make this run again.
+        group_counts: Distinct groups (patients, lesions) in each split; empty without groups.
     """
 
     name: str
@@ -80,6 +85,7 @@ class ReportContents:
     mistakes: Sequence[tuple[str, Sequence[Picture]]]
     findings: Sequence[Finding]
     reproduce: Sequence[str]
+    group_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def render(contents: ReportContents) -> str:
@@ -112,11 +118,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["score"] = _score
-    environment.filters["address"] = _address
-    environment.filters["evidence"] = _evidence
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    environment.filters["shape"] = _shape
+    environment.filters |= {
+        "address": _address,
+        "counted": _counted,
+        "evidence": _evidence,
+        "percent": _percent,
+        "score": _score,
+        "shape": _shape,
+        "thousands": "{:,}".format,
+        "titled": _titled,
+    }
     environment.globals["TINY"] = TINY
     return environment
 
@@ -128,14 +139,29 @@ def _printable(value: Any) -> Any:
     return _UNPRINTABLE.sub("\ufffd", value)
 
 
-def _score(value: float | None) -> str:
-    """Return a figure with 4 decimals; never a perfect 1 or 0 that is only rounded."""
+def _score(value: float | None, decimals: int = 4) -> str:
+    """Return a rounded figure; never a perfect 1 or 0 that only rounding made."""
     if value is None or not math.isfinite(value):
         return "–"
-    for edge, text in ((1.0, "> 0.9999"), (0.0, "< 0.0001")):
-        if value != edge and f"{value:.4f}" == f"{edge:.4f}" and 0 < value < 1:
+    least = 10.0**-decimals
+    for edge, text in ((1.0, f"> {1 - least:.{decimals}f}"), (0.0, f"< {least:.{decimals}f}")):
+        if 0 < value < 1 and f"{value:.{decimals}f}" == f"{edge:.{decimals}f}":
             return text
-    return f"{value:.4f}"
+    return f"{value:.{decimals}f}"
+
+
+def _percent(share: float) -> str:
+    """Return a share, 0..1, as a percentage; never 0 % of something that is there."""
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _titled(source: str) -> str:
+    """Return the heading of what was judged."""
+    return f"{source.capitalize()} split" if source in SPLITS else source
 
 
 def _address(picture: Picture) -> str:
@@ -169,7 +195,7 @@ def _best_and_last(history: History) -> str:
     """Return the sentence that says which epoch is best and which was the last."""
     if not len(history):
         return ""
-    last = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
+    last = _counted(len(history), "epoch")
     if history.best_epoch is None:
         return f"Training ran for {last}; no best epoch was chosen."
     best = history.best_epoch + 1
@@ -183,17 +209,18 @@ def _best_and_last(history: History) -> str:
 
 
 def _curves(history: History) -> list[tuple[str, Markup]]:
-    """Return (css class, SVG) of the curves: one for wide screens, one for narrow ones."""
+    """Return (name, SVG) of the curves: one for wide screens, one for narrow ones."""
+    label = f"Loss and accuracy by epoch. {_best_and_last(history)}"
     return [
-        (name, _inline(figures.history_figure(history, stacked=name == "narrow"), f"curves-{name}"))
+        (name, _inline(figures.history_figure(history, stacked=name == "narrow"), name, label))
         for name in ("wide", "narrow")
         if len(history)
     ]
 
 
-def _inline(figure: Any, prefix: str) -> Markup:
+def _inline(figure: Figure, prefix: str, label: str) -> Markup:
     """Return a figure as markup: matplotlib has escaped every name in it."""
-    return Markup(figures.svg(figure, prefix=prefix))  # noqa: S704
+    return Markup(figures.svg(figure, prefix=prefix, label=label))
 
 
 def _epoch_rows(history: History) -> list[dict[str, str]]:
@@ -230,7 +257,8 @@ def _split_table(counts: pl.DataFrame) -> dict[str, Any] | None:
     for row in rows:
         row["share"] = row["total"] / max(totals["total"], 1)
         row["bars"] = [(name, 100 * row[name] / largest) for name in columns]
-    return {"columns": columns, "rows": rows, "totals": totals}
+    without_test = "test" not in columns
+    return {"columns": columns, "rows": rows, "totals": totals, "without_test": without_test}
 
 
 def _sorted_findings(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
@@ -247,28 +275,37 @@ def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:
     """Return everything the page says about one evaluation."""
     binary = len(evaluation.classes) == 2
     positive = f"“{evaluation.class_names[1]}”" if binary else ""
-    metrics = [
-        (*_words(name, positive), value)
-        for name, value in evaluation.metrics.items()
-    ]  # fmt: skip
     beside = ("recall", "precision", "roc_auc") if binary else ("macro_f1", "roc_auc", "log_loss")
-    named = evaluation.source in SPLITS
+    about = _about(evaluation)
+    figure, size = figures.confusion_figure(evaluation), len(evaluation.classes)
+    width = round(96 * figure.get_figwidth())  # a CSS inch
+    metrics = [(*_words(name, positive), value) for name, value in evaluation.metrics.items()]
+    scores = [(s.precision, s.recall, s.roc_auc) for s in evaluation.classes]
     return {
         "evaluation": evaluation,
-        "title": f"{evaluation.source.capitalize()} split" if named else evaluation.source,
-        "what": f"the {evaluation.source} split" if named else f"the set {evaluation.source}",
-        "epoch": evaluation.epoch + 1,
+        "title": _titled(evaluation.source),
+        "about": about,
         "accuracy": evaluation.metrics.get("accuracy"),
-        "beside": [
-            (_words(name, positive)[0], evaluation.metrics.get(name)) for name in beside
-        ],
+        "beside": [(_words(name, positive)[0], evaluation.metrics.get(name)) for name in beside],
         "metrics": metrics,
-        "undefined": any(value is None for *_, value in metrics)
-        or any(None in (c.precision, c.recall, c.roc_auc) for c in evaluation.classes),
-        "figure": _inline(figures.confusion_figure(evaluation), f"confusion-{position}"),
-        "size": len(evaluation.classes),
+        "undefined": None in [value for *_, value in metrics] or any(None in s for s in scores),
+        "figure": _inline(figure, f"confusion-{position}", f"Confusion matrix: {about}"),
+        "width": width,
+        "least_width": round(width * (0.7 if size <= figures.MOST_COUNTED else 1)),
+        "size": size,
+        "uncounted": size > figures.MOST_COUNTED,
         "confusions": _frequent_confusions(evaluation),
-    }  # fmt: skip
+    }
+
+
+def _about(evaluation: Evaluation) -> str:
+    """Return what every figure of an evaluation is about: source, count, weights, epoch."""
+    split = f"the {evaluation.source} split"
+    source = split if evaluation.source in SPLITS else f"“{evaluation.source}”"
+    return (
+        f"{_counted(evaluation.count, 'image')} of {source}, "
+        f"{evaluation.weights} weights (epoch {evaluation.epoch + 1})"
+    )
 
 
 def _words(metric: str, positive: str) -> tuple[str, str]:

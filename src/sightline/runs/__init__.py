@@ -1,0 +1,64 @@
+"""The run folder: atomic files, the lock, and reading it all back.
+
+    runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  plan.txt  run.log
+                history.jsonl  checkpoints/step-*/  best.safetensors  model.json  model.keras
+                predictions/  evaluation.json  history.png  report.html
+
+Every file but the two logs is written beside its final name, fsynced and renamed, so a reader
+never meets half a file; every line of `history.jsonl` carries its own CRC.
+
+files        atomic writes, weights with their sha256
+epochs       history.jsonl
+checkpoints  checkpoints/
+folder       the folder as a whole: made, locked, opened, listed
+journal      run.json and run.log, from the first second to the last
+tables       rows streamed into a CSV or parquet file
+"""
+
+from __future__ import annotations
+
+from sightline.runs.checkpoints import latest_checkpoint, save_checkpoint
+from sightline.runs.epochs import append_history, read_history
+from sightline.runs.files import (
+    file_sha256,
+    read_tensors,
+    save_manifest,
+    write_atomically,
+    write_json,
+    write_tensors,
+)
+from sightline.runs.folder import (
+    FORMAT_VERSION,
+    Run,
+    create_run,
+    list_runs,
+    locked,
+    new_run_path,
+    open_run,
+)
+from sightline.runs.journal import Journal, Logged, provenance
+from sightline.runs.tables import write_rows
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Journal",
+    "Logged",
+    "Run",
+    "append_history",
+    "create_run",
+    "file_sha256",
+    "latest_checkpoint",
+    "list_runs",
+    "locked",
+    "new_run_path",
+    "open_run",
+    "provenance",
+    "read_history",
+    "read_tensors",
+    "save_checkpoint",
+    "save_manifest",
+    "write_atomically",
+    "write_json",
+    "write_rows",
+    "write_tensors",
+]

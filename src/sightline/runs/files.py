@@ -1,0 +1,112 @@
+"""Files that are whole or not there: written beside their name, flushed to disk, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from sightline.errors import RunError
+from sightline.records import Manifest
+
+Tensors = Mapping[str, npt.NDArray[np.generic]]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then move it there in one step.
+
+    Whatever happens, `path` holds the old content or the new, never a part.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: some writers choose their format by it.
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(beside)
+        flush_to_disk(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    flush_to_disk(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda beside: beside.write_text(text, "utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        RunError: The file cannot be read, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged or cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged: it holds no JSON object")
+    return value
+
+
+def save_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest and its mapped index; each replaces its old file in one step."""
+
+    def write(beside: Path) -> None:
+        manifest.save(beside)
+        index = beside.with_name(beside.name + ".npy")
+        flush_to_disk(index)
+        index.replace(path.with_name(path.name + ".npy"))
+
+    write_atomically(path, write)
+
+
+def write_tensors(path: Path, tensors: Tensors) -> str:
+    """Write weights as safetensors and return the sha256 of the file."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    write_atomically(path, lambda beside: save_file(contiguous, beside))
+    return file_sha256(path)
+
+
+def read_tensors(path: Path, *, sha256: str | None = None) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the weights in a safetensors file.
+
+    Raises:
+        RunError: The file is missing or damaged, or its sha256 is not the one promised.
+    """
+    if not path.exists():
+        raise RunError(f"{path} is missing: this run has no such weights")
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise RunError(
+            f"{path} is damaged: its sha256 is not the one written with it. "
+            "Copy the run folder again from where it came from."
+        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

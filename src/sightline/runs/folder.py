@@ -1,0 +1,182 @@
+"""The run folder: made, locked, opened, listed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.errors import RunError
+from sightline.recipes import Recipe, load_recipe
+from sightline.records import Evaluation, History, Manifest, Weights
+from sightline.runs.checkpoints import latest_checkpoint
+from sightline.runs.epochs import read_history
+from sightline.runs.files import read_json, read_tensors
+
+FORMAT_VERSION = 1
+
+
+def create_run(path: Path) -> Path:
+    """Make a new run folder.
+
+    Raises:
+        RunError: The folder already holds something; nothing of it is touched.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(
+            f"{path} already holds something, and Sightline overwrites no run. "
+            "Give another folder with --out, or remove this one yourself."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def new_run_path(name: str, *, parent: Path = Path("runs")) -> Path:
+    """Return a folder for a new run that does not exist yet: runs/NAME-DATE-TIME."""
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    path, number = parent / stem, 2
+    while path.exists():
+        path, number = parent / f"{stem}-{number}", number + 1
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the run folder: a second process that wants to write into it is refused.
+
+    The lock goes with the process, so a dead holder blocks nobody.
+
+    Raises:
+        RunError: Another process holds it; the message names it.
+    """
+    with (path / "run.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RunError(f"{path} is in use by {holder}. Wait for it, or stop it.") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An opened run folder; reading it changes nothing, so a read-only copy works as well.
+
+    Attributes:
+        path: The folder.
+        info: `run.json`: state, recipe name, seed, packages, device, timings ...
+        recipe: As used, complete.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.path.name
+
+    @property
+    def state(self) -> str:
+        """One of "training", "finished", "interrupted", "failed"."""
+        return str(self.info["state"])
+
+    @property
+    def manifest(self) -> Manifest:
+        """The images it was trained on, with their splits."""
+        return Manifest.load(self.path / "manifest.parquet")
+
+    @property
+    def history(self) -> History:
+        """One row an epoch."""
+        best = self.model.get("best_epoch") if (self.path / "model.json").exists() else None
+        return History.from_rows(
+            read_history(self.path / "history.jsonl"),
+            monitor=self.recipe.train.best,
+            best_epoch=best,
+        )
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """`model.json`: classes, input, threshold, temperature, best epoch, fingerprint.
+
+        Raises:
+            RunError: No epoch was finished, so there is no model.
+        """
+        path = self.path / "model.json"
+        if not path.exists():
+            raise RunError(
+                f"{self.path} holds no model: the run is {self.state!r} and no epoch was "
+                "finished. Train it again."
+            )
+        return read_json(path)
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Everything that was evaluated so far, one entry a data set and weights."""
+        return Evaluation.load_all(self.path / "evaluation.json")
+
+    def weights(self, which: Weights) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the named arrays of the best or the last epoch.
+
+        Raises:
+            RunError: They are missing or damaged.
+        """
+        if which == "best":
+            return read_tensors(self.path / "best.safetensors", sha256=self.model["best_sha256"])
+        newest = latest_checkpoint(self.path)
+        if newest is None:
+            raise RunError(f"{self.path} has no checkpoint, so there are no last weights")
+        sums = (newest / "SHA256").read_text("utf-8").split()
+        tensors = read_tensors(newest / "state.safetensors", sha256=sums[0])
+        prefix = "model/"
+        return {
+            name.removeprefix(prefix): array
+            for name, array in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    def epoch_of(self, which: Weights) -> int:
+        """Return the 0-based epoch that the best or the last weights are from."""
+        return int(self.model["best_epoch" if which == "best" else "last_epoch"])
+
+
+def open_run(path: str | Path) -> Run:
+    """Return the run in a folder; nothing is deserialised and nothing is written.
+
+    Raises:
+        RunError: There is no run there, or it was written by a newer Sightline.
+    """
+    folder = Path(path)
+    if not (folder / "run.json").is_file():
+        raise RunError(
+            f"there is no run at {folder}: it has no run.json. `sightline runs` lists yours."
+        )
+    info = read_json(folder / "run.json")
+    if info.get("format_version", 0) > FORMAT_VERSION:
+        raise RunError(
+            f"{folder} has run format {info['format_version']}; this Sightline knows "
+            f"{FORMAT_VERSION}. Update Sightline to open it."
+        )
+    return Run(folder, info, load_recipe(folder / "recipe.toml"))
+
+
+def list_runs(parent: Path) -> list[Run]:
+    """Return the runs in a folder, by name; other folders are passed over."""
+    if not parent.is_dir():
+        return []
+    return [open_run(path.parent) for path in sorted(parent.glob("*/run.json"))]

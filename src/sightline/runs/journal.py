@@ -1,0 +1,130 @@
+"""What a run says about itself while it goes on: `run.json` and `run.log`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sightline.progress import Progress, Step
+from sightline.runs.files import read_json, write_json
+
+_PACKAGES = (
+    "sightline",
+    "numpy",
+    "polars",
+    "opencv-python-headless",
+    "pillow",
+    "simplejpeg",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+)
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a result depends on beside data and recipe.
+
+    Keys: python, system, packages ({name: version} of the installed ones), git (commit and
+    whether the tree is dirty, of the folder that the run was started in; None outside of git).
+    """
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+        "git": _git_state(),
+    }
+
+
+class Journal:
+    """Keeps `run.json` true, from the first second to the last.
+
+    Args:
+        run: The run folder.
+        about: What is known at the start; `state` "training" and the times are added.
+    """
+
+    def __init__(self, run: Path, about: Mapping[str, Any]) -> None:
+        self._path = run / "run.json"
+        self._started = time.perf_counter()
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(self._path, {**about, "state": "training", "started": started})
+
+    def end(self, state: str, reason: str, **more: Any) -> None:
+        """Write how it ended: state, reason, seconds, the peak of memory."""
+        about = read_json(self._path)
+        about |= {
+            "state": state,
+            "reason": reason,
+            "seconds": round(time.perf_counter() - self._started, 1),
+            "peak_memory_mb": round(_peak_memory() / 1e6),
+            **more,
+        }
+        write_json(self._path, about)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note the run as failed, with the reason, when what is inside raises."""
+        try:
+            yield
+        except BaseException as error:
+            self.end("failed", f"{type(error).__name__}: {error}")
+            raise
+
+
+class Logged:
+    """A `Progress` that also keeps every line in a log file, with the time.
+
+    Args:
+        shown: Where the lines and bars go.
+        path: The log; lines are appended.
+    """
+
+    def __init__(self, shown: Progress, path: Path) -> None:
+        self._shown, self._path = shown, path
+
+    def step(self, title: str, total: int | None) -> AbstractContextManager[Step]:
+        """Enter a piece of work; only lines are logged."""
+        return self._shown.step(title, total)
+
+    def say(self, line: str) -> None:
+        """Show the line and keep it."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        self._shown.say(line)
+
+
+def _git_state() -> dict[str, Any] | None:
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _peak_memory() -> int:
+    """Return the most resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

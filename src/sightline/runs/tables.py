@@ -1,0 +1,58 @@
+"""Rows streamed into a CSV or parquet file, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from sightline.errors import DataError
+from sightline.runs.files import write_atomically
+
+_FORMATS = (".csv", ".parquet")
+
+
+def check_table_path(path: Path) -> None:
+    """Refuse an output file before hours of work have gone into it.
+
+    Raises:
+        DataError: The extension is not one that `write_rows` knows, or `path` is a folder.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise DataError(f"the output {path} must end in {' or '.join(_FORMATS)}")
+    if path.is_dir():
+        raise DataError(f"the output {path} is a folder. Name a file in it.")
+
+
+def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
+    """Write frames of equal columns one after another and return the number of rows.
+
+    The file appears complete or not at all. Parquet is made from a CSV beside it, so that no
+    more than one frame is ever in memory.
+
+    Raises:
+        DataError: As `check_table_path`.
+    """
+    check_table_path(path)
+    rows = 0
+
+    def write(beside: Path) -> None:
+        nonlocal rows
+        text = beside if path.suffix.lower() == ".csv" else beside.with_suffix(".rows")
+        schema = pl.Schema()
+        try:
+            with text.open("wb") as file:
+                for frame in frames:
+                    frame.write_csv(file, include_header=not rows)
+                    rows += len(frame)
+                    schema = frame.schema
+            if text != beside:
+                # An empty text is quoted and a null is not, so both come back as they were.
+                pl.scan_csv(text, schema=schema).sink_parquet(beside)
+        finally:
+            if text != beside:
+                text.unlink(missing_ok=True)
+
+    write_atomically(path, write)
+    return rows
