@@ -1,5 +1,104 @@
-"""Sightline: from folders of labelled images to a classifier whose owner can trust it."""
+"""Sightline: from folders of labelled images to a classifier whose owner can trust it.
+
+    import sightline as sl
+
+    run = sl.train("photos")              # scan, split, train, evaluate, report
+    run.history                           # a table, one row an epoch
+    sl.predict(run, "new", out="p.csv")   # one row a file
+
+Importing costs nothing and changes nothing: a verb loads what it needs when it is called.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sightline.data.stream import Stream, StreamConfig
+    from sightline.errors import DataError, RecipeError, RunError, SetupError, SightlineError
+    from sightline.progress import Shown, Silent
+    from sightline.recipes import Recipe, load_recipe
+    from sightline.records import (
+        Batch,
+        Evaluation,
+        Finding,
+        History,
+        Manifest,
+        ModelSummary,
+        Predictions,
+    )
+    from sightline.runs import Run, list_runs, open_run
+    from sightline.workflow import evaluate, plot_history, predict, report, scan, split, train
+
+_ROOMS = {
+    "sightline.data.stream": ("Stream", "StreamConfig"),
+    "sightline.errors": ("DataError", "RecipeError", "RunError", "SetupError", "SightlineError"),
+    "sightline.progress": ("Shown", "Silent"),
+    "sightline.recipes": ("Recipe", "load_recipe"),
+    "sightline.records": (
+        "Batch",
+        "Evaluation",
+        "Finding",
+        "History",
+        "Manifest",
+        "ModelSummary",
+        "Predictions",
+    ),
+    "sightline.runs": ("Run", "list_runs", "open_run"),
+    "sightline.workflow": (
+        "evaluate",
+        "plot_history",
+        "predict",
+        "report",
+        "scan",
+        "split",
+        "train",
+    ),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "DataError",
+    "Evaluation",
+    "Finding",
+    "History",
+    "Manifest",
+    "ModelSummary",
+    "Predictions",
+    "Recipe",
+    "RecipeError",
+    "Run",
+    "RunError",
+    "SetupError",
+    "Shown",
+    "SightlineError",
+    "Silent",
+    "Stream",
+    "StreamConfig",
+    "evaluate",
+    "list_runs",
+    "load_recipe",
+    "open_run",
+    "plot_history",
+    "predict",
+    "report",
+    "scan",
+    "split",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_ROOM_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -23,9 +23,11 @@ def measure(manifest: Manifest, *, sample: int = _SAMPLE) -> DataFacts:
     Deterministic but for `read_seconds`. Files that cannot be read are named, not fatal.
 
     Raises:
-        DataError: Not one file of the sample could be read.
+        DataError: There is no usable image, or not one file of the sample could be read.
     """
     usable = manifest.table.filter(pl.col("status").ne_missing("quarantined"))
+    if not len(usable):
+        raise DataError(f"the manifest of {manifest.root} has no usable image to look at")
     chosen = usable["record_id"].gather(
         np.unique(np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(np.int64))
     )

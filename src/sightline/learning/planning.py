@@ -50,7 +50,50 @@ class Plan:
             return None
         return class_weights(self.counts)
 
-    def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
+    def stream_config(self, split: Split) -> StreamConfig:
+        """Return how `split` is streamed: only training is shuffled and augmented."""
+        return StreamConfig.of(self.recipe, training=split == "train")
+
+
+def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name: str) -> Plan:
+    """Return the plan for a split manifest; builds the network once to count its arithmetic.
+
+    Raises:
+        RecipeError: The recipe does not fit the data or the network.
+    """
+    machine = backend.describe(backend_name)
+    table = manifest.counts()
+    counts = table["train"].to_numpy().astype(np.int64)
+    train_count = int(counts.sum())
+    recipe, reasons = resolve_shape(recipe, facts)
+    summary = forward.summarise(_build(recipe, counts, "float32"))
+    speed = speeds.expected_speed(summary.operations)
+    draft, _ = resolve_epochs(recipe, train_count, speed.images_per_second)
+    assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
+    policy, speed, why = speeds.choose_precision(
+        draft,
+        build=lambda policy: _build(draft, counts, policy),
+        num_classes=len(counts),
+        processor_has_it=machine["bfloat16"],
+        expected_seconds=draft.train.epochs * train_count / speed.images_per_second,
+        speed=speed,
+    )
+    recipe, more = resolve_epochs(recipe, train_count, speed.images_per_second)
+    recipe = recipe.model_copy(update={"precision": policy})
+    sentences = [
+        *_found(manifest, facts),
+        *reasons,
+        f"Network {recipe.model.network}: {summary.parameters:,} parameters, "
+        f"{summary.operations / 1e6:,.0f} million multiply-adds an image.",
+        *more,
+        why,
+        *_balance(recipe, counts, manifest.class_names),
+        *_costs(recipe, facts, summary, speed, train_count, int(table["validation"].sum())),
+    ]
+    return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences))
+
+
+def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
     shares = counts / counts.sum() if recipe.balance.initial_bias else None
     return networks.build(recipe, len(counts), class_shares=shares, policy=policy)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -87,7 +88,7 @@ def _parse_changes(changes: Sequence[str]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
-        if not equals:
+        if not equals or not key.strip():
             raise RecipeError(f"--set {change} is not of the form key=value, e.g. train.epochs=3")
         try:
             parsed[key.strip()] = tomllib.loads(f"value = {text}")["value"]
@@ -113,6 +114,24 @@ def _validate(values: dict[str, Any], source: str) -> Recipe:
         raise RecipeError(f"recipe {source}: {_in_words(error)}") from error
 
 
+def _unknown(key: str) -> str:
+    nearest = difflib.get_close_matches(key, _all_keys(), n=1)
+    if not nearest:
+        last = key.rpartition(".")[2]
+        nearest = [known for known in _all_keys() if known.rpartition(".")[2] == last]
+    meant = f"; did you mean {nearest[0]}?" if nearest else ";"
+    return f"is not a recipe key{meant} `sightline recipes auto` shows all of them"
+
+
+def _all_keys() -> list[str]:
+    """Return "seed", "train.epochs" and all other keys."""
+    keys = []
+    for name, field in Recipe.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        keys += [f"{name}.{key}" for key in inner] if inner else [name]
+    return keys
+
+
 def _in_words(error: ValidationError) -> str:
     """Say every fault as `key: what was expected, got value`, one sentence a key."""
     faults: dict[str, list[str]] = {}
@@ -123,7 +142,7 @@ def _in_words(error: ValidationError) -> str:
         if fault["type"] == "value_error":
             text = str(fault["ctx"]["error"])
         elif fault["type"] == "extra_forbidden":
-            text = "is not a recipe key; `sightline recipes auto` shows all of them"
+            text = _unknown(key)
         elif fault["type"] == "missing":
             text = "is missing"
         else:

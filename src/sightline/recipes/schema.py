@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 NETWORKS = ("skin-binary", "ham10000", "chest-xray", "basic", "residual")
@@ -22,7 +23,7 @@ NETWORKS = ("skin-binary", "ham10000", "chest-xray", "basic", "residual")
 class _Section(BaseModel):
     """A part of the recipe: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSection(_Section):
@@ -40,7 +41,7 @@ class DataSection(_Section):
     image_size: tuple[Count, Count] | Auto
     channels: Literal[1, 3] | Auto = 3
     scaling: Literal["1/255", "none"] = "1/255"
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     validation: Share = 0.15
     test: Share = 0.15
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sightline.errors import RunError
 from sightline.records.splitnames import Weights
 
 
@@ -43,6 +44,7 @@ class Evaluation:
             average_precision, log_loss; None where a metric is not defined.
         classes: Per-class scores, in class order.
         confusion: (K, K) counts, row = true class, column = predicted class.
+        root: Folder that the record ids are relative to; "" when it is not known.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Evaluation:
     metrics: Mapping[str, float | None]
     classes: tuple[ClassScores, ...]
     confusion: npt.NDArray[np.int64]
+    root: str = ""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -82,7 +85,15 @@ class Evaluation:
 
     @classmethod
     def load_all(cls, path: Path) -> list[Evaluation]:
-        """Return the evaluations of an `evaluation.json`, oldest first; [] without the file."""
+        """Return the evaluations of an `evaluation.json`, oldest first; [] without the file.
+
+        Raises:
+            RunError: The file is damaged.
+        """
         if not path.exists():
             return []
-        return [cls.from_dict(plain) for plain in json.loads(path.read_text())["evaluations"]]
+        try:
+            plain = json.loads(path.read_text("utf-8"))["evaluations"]
+            return [cls.from_dict(one) for one in plain]
+        except (ValueError, LookupError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {error}. Remove it and evaluate again.") from error

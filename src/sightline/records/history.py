@@ -27,6 +27,8 @@ class History:
     best_epoch: int | None = None
 
     def __post_init__(self) -> None:
+        if len(self.table) and "epoch" not in self.table.columns:
+            raise ValueError(f"the table must have a column 'epoch', got {self.table.columns}")
         if len(self.table) and self.table["epoch"].to_list() != list(range(len(self.table))):
             raise ValueError(
                 f"epochs must count 0, 1, 2 ..., got {self.table['epoch'].to_list()[:20]}"

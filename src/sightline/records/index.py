@@ -114,8 +114,10 @@ class RecordIndex:
         try:
             flat = np.load(path, mmap_mode="r", allow_pickle=False)
             magic, rows, described, named = (int(v) for v in flat[:32].view(np.uint64))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an index: {error}") from error
+        except (OSError, ValueError, EOFError, LookupError) as error:
+            raise DataError(
+                f"{path} cannot be read as an index: {error}. Scan the images again."
+            ) from error
         if magic != int(_MAGIC):
             raise DataError(f"{path} is not a Sightline index. Scan the images again.")
         sizes = (8 * (rows + 1), 4 * rows, 4 * rows, rows, described, named)

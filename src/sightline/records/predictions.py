@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,9 @@ class Predictions:
             )
         readable = self.table["reason"].is_null().to_numpy()
         sums = self.probabilities[readable].sum(axis=1)
+        if (self.probabilities[readable] < 0).any():
+            lowest = float(self.probabilities[readable].min())
+            raise ValueError(f"probabilities must not be negative, got {lowest}")
         if not np.allclose(sums, 1, atol=1e-3):
             worst = float(sums[np.abs(sums - 1).argmax()])
             raise ValueError(f"the probabilities of a record must sum to 1, got {worst}")
@@ -88,11 +92,48 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.table)
 
+    @classmethod
+    def together(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Return the rows of several predictions of one model, in order.
+
+        Raises:
+            ValueError: There is no part, or the parts are of different models.
+        """
+        if len({(part.class_names, part.model_fingerprint, part.epoch) for part in parts}) != 1:
+            raise ValueError(f"predictions of one model are needed, got {len(parts)} parts")
+        return replace(
+            parts[0],
+            table=pl.concat([part.table for part in parts]),
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Return the predictions that `save` wrote.
+
+        Raises:
+            DataError: The file is missing or is not such a file.
+        """
+        try:
+            about = pl.read_parquet_metadata(path)
+            table = pl.read_parquet(path)
+            columns = [name for name in table.columns if name.startswith(_PROBABILITY_PREFIX)]
+            return cls(
+                tuple(name.removeprefix(_PROBABILITY_PREFIX) for name in columns),
+                table.select(_TABLE_SCHEMA.names()),
+                table.select(pl.col(columns).fill_null(np.nan)).to_numpy().astype(np.float32),
+                about["model_fingerprint"],
+                "last" if about["weights"] == "last" else "best",
+                int(about["epoch"]),
+            )
+        except (OSError, KeyError, pl.exceptions.PolarsError) as error:
+            raise DataError(f"{path} holds no predictions that can be read: {error}") from error
+
     def scored(self) -> Predictions:
         """Return the rows that were read and have a label: those that can be judged.
 
         Raises:
-            DataError: A label is not one of the classes, or no row can be judged.
+            DataError: No row can be judged.
         """
         keep = (self.table["reason"].is_null() & self.table["label"].is_not_null()).to_numpy()
         if not keep.any():
@@ -164,9 +205,12 @@ class Predictions:
         )
 
     def content_hash(self) -> str:
-        """Return the sha256 of ids, labels and probabilities: equal predictions, equal hash."""
-        digest = hashlib.sha256()
-        for column in ("record_id", "label", "group", "reason"):
-            digest.update("\x1f".join(v or "" for v in self.table[column]).encode())
+        """Return the sha256 of classes, ids, labels, groups, reasons and probabilities.
+
+        Equal predictions have equal hashes, whichever weights made them.
+        """
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        for column in self.table:  # as JSON, so that no two tables give the same bytes
+            digest.update(json.dumps(column.to_list()).encode())
         digest.update(np.ascontiguousarray(self.probabilities).tobytes())
         return digest.hexdigest()

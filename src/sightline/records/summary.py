@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,12 @@ class ModelSummary:
     parameters: int
     trainable: int
     operations: int = 0
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> ModelSummary:
+        """Return the summary whose `dataclasses.asdict` was kept as JSON."""
+        layers = tuple(
+            LayerSummary(**{**layer, "output_shape": tuple(layer["output_shape"])})
+            for layer in plain["layers"]
+        )
+        return cls(**{**plain, "layers": layers})

@@ -30,6 +30,7 @@ from sightline.runs.files import (
 from sightline.runs.folder import (
     FORMAT_VERSION,
     Run,
+    check_new,
     create_run,
     list_runs,
     locked,
@@ -37,7 +38,7 @@ from sightline.runs.folder import (
     open_run,
 )
 from sightline.runs.journal import Journal, Logged, provenance
-from sightline.runs.tables import write_rows
+from sightline.runs.tables import check_table_path, write_rows
 
 __all__ = [
     "FORMAT_VERSION",
@@ -45,6 +46,8 @@ __all__ = [
     "Logged",
     "Run",
     "append_history",
+    "check_new",
+    "check_table_path",
     "create_run",
     "file_sha256",
     "latest_checkpoint",

@@ -13,11 +13,21 @@ from sightline.errors import RunError
 
 
 def append_history(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one epoch to `history.jsonl`, with the CRC of its own text, and flush it to disk."""
+    """Append one epoch to `history.jsonl`, with the CRC of its own text, and flush it to disk.
+
+    What a crash left of a line is cut off first, so that the new line stands alone.
+    """
     text = json.dumps(row)
     line = json.dumps({**row, "crc": zlib.crc32(text.encode())})
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    with path.open("ab+") as file:
+        file.seek(0)
+        content = file.read()
+        begin = content.rfind(b"\n") + 1  # of the last line, if it has no end
+        if _intact(content[begin:].decode(errors="replace")) is not None:
+            line = "\n" + line
+        else:
+            file.truncate(begin)
+        file.write(f"{line}\n".encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -33,14 +43,19 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text("utf-8", errors="replace").splitlines()
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            crc = row.pop("crc")
-            intact = zlib.crc32(json.dumps(row).encode()) == crc
-        except (ValueError, KeyError, AttributeError):
-            intact = False
-        if intact:
+        row = _intact(line)
+        if row is not None:
             rows.append(row)
         elif number < len(lines):
             raise RunError(f"{path}, line {number}, is damaged: its CRC does not match")
     return rows
+
+
+def _intact(line: str) -> dict[str, Any] | None:
+    """Return the row of a line without its CRC; None where the line is damaged."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+        crc = row.pop("crc")
+        return row if zlib.crc32(json.dumps(row).encode()) == crc else None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from sightline.errors import RunError
 from sightline.records import Manifest
+from sightline.records.manifest import index_path
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
@@ -62,10 +63,13 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest and its mapped index; each replaces its old file in one step."""
 
     def write(beside: Path) -> None:
-        manifest.save(beside)
-        index = beside.with_name(beside.name + ".npy")
-        flush_to_disk(index)
-        index.replace(path.with_name(path.name + ".npy"))
+        index = index_path(beside)
+        try:
+            manifest.save(beside)
+            flush_to_disk(index)
+            index.replace(index_path(path))
+        finally:
+            index.unlink(missing_ok=True)
 
     write_atomically(path, write)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,16 @@ import numpy.typing as npt
 
 from sightline.errors import RunError
 from sightline.recipes import Recipe, load_recipe
-from sightline.records import Evaluation, History, Manifest, Weights
+from sightline.records import (
+    SPLITS,
+    DataFacts,
+    Evaluation,
+    History,
+    Manifest,
+    ModelSummary,
+    Predictions,
+    Weights,
+)
 from sightline.runs.checkpoints import latest_checkpoint
 from sightline.runs.epochs import read_history
 from sightline.runs.files import read_json, read_tensors
@@ -25,18 +36,32 @@ from sightline.runs.files import read_json, read_tensors
 FORMAT_VERSION = 1
 
 
-def create_run(path: Path) -> Path:
-    """Make a new run folder.
+def check_new(path: Path) -> None:
+    """Refuse a folder that holds something already, before work has gone into it.
 
     Raises:
-        RunError: The folder already holds something; nothing of it is touched.
+        RunError: The folder is not empty, or is a file; nothing of it is touched.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
             f"{path} already holds something, and Sightline overwrites no run. "
             "Give another folder with --out, or remove this one yourself."
         )
-    path.mkdir(parents=True, exist_ok=True)
+
+
+def create_run(path: Path) -> Path:
+    """Make a new run folder and return it.
+
+    Raises:
+        RunError: As `check_new`, or it cannot be made.
+    """
+    check_new(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the run folder {path}: {error.strerror}. Give another one with --out."
+        ) from error
     return path
 
 
@@ -56,9 +81,15 @@ def locked(path: Path) -> Iterator[None]:
     The lock goes with the process, so a dead holder blocks nobody.
 
     Raises:
-        RunError: Another process holds it; the message names it.
+        RunError: Another process holds it (the message names it), or it is read-only.
     """
-    with (path / "run.lock").open("a+", encoding="utf-8") as file:
+    try:
+        opened = (path / "run.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"cannot write into {path}: {error.strerror}. Copy the run folder to where you may."
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -101,6 +132,21 @@ class Run:
         return Manifest.load(self.path / "manifest.parquet")
 
     @property
+    def facts(self) -> DataFacts:
+        """What a look at the images said before training."""
+        return DataFacts(**self.info["data"])
+
+    @property
+    def summary(self) -> ModelSummary:
+        """The network, layer by layer."""
+        return ModelSummary.from_dict(self.info["network"])
+
+    @property
+    def plan(self) -> list[str]:
+        """What was going to be done and why, a sentence each."""
+        return (self.path / "plan.txt").read_text("utf-8").splitlines()
+
+    @property
     def history(self) -> History:
         """One row an epoch."""
         best = self.model.get("best_epoch") if (self.path / "model.json").exists() else None
@@ -129,6 +175,22 @@ class Run:
     def evaluations(self) -> list[Evaluation]:
         """Everything that was evaluated so far, one entry a data set and weights."""
         return Evaluation.load_all(self.path / "evaluation.json")
+
+    def predictions_path(self, source: str, weights: Weights) -> Path:
+        """Return where the predictions of a split or of an external set are kept."""
+        slug = source
+        if source not in SPLITS:  # a path: keep it readable, and different for different paths
+            words = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")[-60:]
+            slug = f"{words}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+        return self.path / "predictions" / f"{slug}-{weights}.parquet"
+
+    def predictions(self, source: str, weights: Weights) -> Predictions:
+        """Return the predictions that an evaluation was made from.
+
+        Raises:
+            DataError: There are none, or the file is damaged.
+        """
+        return Predictions.load(self.predictions_path(source, weights))
 
     def weights(self, which: Weights) -> dict[str, npt.NDArray[np.generic]]:
         """Return the named arrays of the best or the last epoch.

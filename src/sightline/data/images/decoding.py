@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from io import BytesIO
 from typing import Literal
 
@@ -16,10 +14,17 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from sightline.data.images.header import DEFAULT_MAX_MEGAPIXELS, Header
+from sightline.data.images.header import (
+    BOMBS,
+    DAMAGE,
+    DEFAULT_MAX_MEGAPIXELS,
+    Header,
+    bomb,
+    check_agrees,
+)
 from sightline.data.images.headers import read_header
 from sightline.data.images.jpeg import decode_jpeg
-from sightline.data.images.png import pixel_chunks
+from sightline.data.images.png import check_rows, pixel_chunks
 from sightline.errors import DataError
 
 RuleSet = Literal["sightline", "keras"]
@@ -36,19 +41,6 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "WEBP": WebPImageFile,
 }
-# What Pillow's plugins have been seen to raise on damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    LookupError,
-    TypeError,
-    EOFError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
 
 
 def decode(
@@ -70,8 +62,9 @@ def decode(
     ITU-R 601 luma, 0.299 R + 0.587 G + 0.114 B. Colour profiles and gamma are not applied.
 
     With rule_set "keras" it is what `keras.utils.load_img` gives: not rotated (except TIFF, which
-    Pillow rotates itself), transparency dropped, anything else as Pillow's `convert` does it.
-    `background` and `min_size` have no effect.
+    Pillow rotates itself), transparency dropped, anything else as Pillow's `convert` does it:
+    more than 8 bits a sample are clipped to 0..255, also where Keras keeps them (grey).
+    `background` and `min_size` have no effect. Damaged files are refused all the same.
 
     Args:
         content: The whole file.
@@ -98,6 +91,8 @@ def decode(
         return _upright(pixels, header.orientation)
     _refuse_depth(header)
     image = _open(content, header)
+    if header.format == "PNG":
+        _mend_transparent_colour(image, header)
     if image.mode.startswith("I;16"):
         image = _eight_bits(image, header, background)
     pixels = _as_array(_on_background(image, background), channels)
@@ -111,6 +106,8 @@ def _by_keras_rules(content: bytes, header: Header, channels: Literal[1, 3]) -> 
         if pixels.shape[2] == channels:
             return pixels
         return _as_array(Image.fromarray(pixels), channels)
+    if header.mode == "LAB":
+        raise _unknown_range(header)  # Keras cannot show it either
     image = _open(content, header)
     image.info.pop("transparency", None)  # convert would drop it, with a warning
     return _as_array(image, channels)
@@ -122,12 +119,15 @@ def _open(content: bytes, header: Header) -> Image.Image:
         content = pixel_chunks(content)
     try:
         image = _PLUGINS[header.format](BytesIO(content))
+        check_agrees(*image.size, header)
         image.load()
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"Pillow refuses the size of the picture ({error}). Shrink it.", reason="TOO_LARGE"
-        ) from error
-    except _DAMAGE as error:
+        if header.format == "PNG" and _may_lack_rows(image, content):
+            check_rows(content)
+    except DataError:
+        raise
+    except BOMBS as error:
+        raise bomb(error) from error
+    except DAMAGE as error:
         if "truncated" in str(error).lower() or isinstance(error, EOFError):
             raise DataError(
                 f"the {header.format} file ends before its last pixels ({error}): it was cut off. "
@@ -141,13 +141,24 @@ def _open(content: bytes, header: Header) -> Image.Image:
     return image
 
 
+def _may_lack_rows(image: Image.Image, content: bytes) -> bool:
+    """Return True unless the last row that a PNG stores has reached the picture."""
+    interlaced = content[28] != 0
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    return interlaced or last_row.getbbox(alpha_only=False) is None
+
+
 def _refuse_depth(header: Header) -> None:
     if header.mode in ("F", "I", "LAB", "HSV"):
-        raise DataError(
-            f"the {header.format} file has samples of mode {header.mode!r} ({header.bits} bits), "
-            "whose range is not known. Convert it to 8 or 16 bits grey or RGB, choosing the range.",
-            reason="UNSUPPORTED_DEPTH",
-        )
+        raise _unknown_range(header)
+
+
+def _unknown_range(header: Header) -> DataError:
+    return DataError(
+        f"the {header.format} file has samples of mode {header.mode!r} ({header.bits} bits), "
+        "whose range is not known. Convert it to 8 or 16 bits grey or RGB, choosing the range.",
+        reason="UNSUPPORTED_DEPTH",
+    )
 
 
 def _eight_bits(image: Image.Image, header: Header, background: tuple[int, ...]) -> Image.Image:
@@ -162,6 +173,18 @@ def _eight_bits(image: Image.Image, header: Header, background: tuple[int, ...])
     colours = np.repeat(grey[..., None], 3, axis=2)
     colours[samples == transparent] = background
     return Image.fromarray(colours)
+
+
+def _mend_transparent_colour(image: Image.Image, header: Header) -> None:
+    """Scale a PNG's transparent colour as Pillow has scaled the pixels, which it forgets.
+
+    Of 16-bit colours the high bytes are compared, because Pillow keeps no more of them.
+    """
+    colour = image.info.get("transparency")
+    if image.mode == "L" and header.bits in (2, 4) and isinstance(colour, int):
+        image.info["transparency"] = colour * (255 // (2**header.bits - 1))
+    elif image.mode == "RGB" and header.bits == 16 and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(sample >> 8 for sample in colour)
 
 
 def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

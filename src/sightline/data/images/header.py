@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass, field
+
+from PIL import Image
 
 from sightline.errors import DataError
 
 DEFAULT_MAX_MEGAPIXELS = 64.0
+
+# What Pillow's plugins have been seen to raise on damaged files.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+# Pillow's own limits; the second is raised only where warnings are errors.
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,25 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
             f"{max_megapixels:g} are decoded. Shrink the picture, or raise max_megapixels.",
             reason="TOO_LARGE",
         )
+
+
+def check_agrees(width: int, height: int, header: Header) -> None:
+    """Return nothing where Pillow has read the size that was checked here.
+
+    Raises:
+        DataError: NOT_AN_IMAGE.
+    """
+    if sorted((width, height)) != sorted((header.width, header.height)):  # a TIFF may be turned
+        raise malformed(
+            header.format, f"{header.width} x {header.height} and also {width} x {height} pixels"
+        )
+
+
+def bomb(error: Exception) -> DataError:
+    """Return the error for a picture that Pillow itself finds too large."""
+    return DataError(
+        f"Pillow refuses the size of the picture ({error}). Shrink it.", reason="TOO_LARGE"
+    )
 
 
 def cut_off(format_name: str) -> DataError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from io import BytesIO
 
@@ -9,8 +10,11 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 
 from sightline.data.images.header import (
+    BOMBS,
+    DAMAGE,
     DEFAULT_MAX_MEGAPIXELS,
     Header,
+    bomb,
     check_size,
     cut_off,
     malformed,
@@ -26,6 +30,9 @@ _HINTS = {
     b"\0\0\0\0": "It begins with zeros: copy it again.",
     b"\0\5\x16\7": "It is macOS's companion of the real file: leave it out.",
 }
+_GIF_BLOCK = re.compile(rb"[!,;]")  # an extension, a frame, the end
+_GIF_COMMENT = b"\xfe"
+_BMP_RLE = (1, 2)
 
 
 def read_header(content: bytes, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Header:
@@ -52,8 +59,9 @@ def read_header(content: bytes, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXEL
         return _read_webp_header(content, max_megapixels)
     if not content:
         raise DataError("the file is empty (0 bytes). Copy or download it again.", reason="EMPTY")
+    opening = content[:64].lstrip()
     hint = next(
-        (hint for start, hint in _HINTS.items() if content.lstrip().startswith(start)),
+        (hint for start, hint in _HINTS.items() if opening.startswith(start)),
         "Convert it to JPEG or PNG, or leave it out.",
     )
     raise DataError(
@@ -70,11 +78,11 @@ def _read_gif_header(content: bytes, max_megapixels: float) -> Header:
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     frames = 0
-    while position < len(content) and content[position] != 0x3B:
-        kind = content[position]
-        if kind == 0x21:  # an extension: its label, then sub-blocks
-            position = _after_sub_blocks(content, position + 2)
-        elif kind == 0x2C and position + 11 <= len(content):
+    while (block := _GIF_BLOCK.search(content, position)) and block.group() != b";":
+        position = block.start()
+        if block.group() == b"!":  # an extension: its label, then sub-blocks
+            position = _after_extension(content, position + 1)
+        elif position + 11 <= len(content):
             left, top, across, down, flags = struct.unpack_from("<HHHHB", content, position + 1)
             if not frames:
                 width, height = max(width, left + across), max(height, top + down)
@@ -82,16 +90,30 @@ def _read_gif_header(content: bytes, max_megapixels: float) -> Header:
             palette = 3 << (flags & 7) + 1 if flags & 0x80 else 0
             position = _after_sub_blocks(content, position + 11 + palette)
         else:
-            position += 1
+            break
     if not frames:
         raise cut_off("GIF")
     check_size(width, height, max_megapixels)
     try:
         with GifImageFile(BytesIO(content)) as image:
             mode = image.mode
-    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:
+    except BOMBS as error:
+        raise bomb(error) from error
+    except DAMAGE as error:
         raise malformed("GIF", error) from error
     return Header("GIF", width, height, mode, 8, frames=frames)
+
+
+def _after_extension(content: bytes, position: int) -> int:
+    """Return where the extension whose label is at `position` ends, to Pillow.
+
+    Pillow reads on after a first sub-block of no bytes, except in comments.
+    """
+    label_and_length = content[position : position + 2]
+    position = _after_sub_blocks(content, position + 1)
+    if label_and_length[1:] == b"\0" and label_and_length[:1] != _GIF_COMMENT:
+        position = _after_sub_blocks(content, position)
+    return position
 
 
 def _after_sub_blocks(content: bytes, position: int) -> int:
@@ -109,15 +131,27 @@ def _read_bmp_header(content: bytes, max_megapixels: float) -> Header:
     try:
         with BmpImageFile(BytesIO(content)) as image:
             mode = image.mode
-    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:
+    except DAMAGE as error:
         raise malformed("BMP", error) from error
+    if size >= 40 and len(content) >= 54:
+        # Pillow fills what is missing of a run-length coded picture with colour 0.
+        compression, length = struct.unpack_from("<II", content, 30)
+        (start,) = struct.unpack_from("<I", content, 10)
+        if compression in _BMP_RLE and start + length > len(content):
+            raise DataError(
+                "the BMP file ends before its last pixels: it was cut off. "
+                "Copy or download it again.",
+                reason="TRUNCATED",
+            )
     return Header("BMP", width, abs(height), mode, min(bits, 8))
 
 
 def _read_webp_header(content: bytes, max_megapixels: float) -> Header:
-    if len(content) < 30 or int.from_bytes(content[4:8], "little") + 8 > len(content) + 1:
+    if len(content) < 26 or int.from_bytes(content[4:8], "little") + 8 > len(content) + 1:
         raise cut_off("WebP")
     first = content[12:16]
+    if len(content) < 30 and first != b"VP8L":  # a lossless pixel fits into 26 bytes
+        raise cut_off("WebP")
     if first == b"VP8X":
         width = 1 + int.from_bytes(content[24:27], "little")
         height = 1 + int.from_bytes(content[27:30], "little")
@@ -137,7 +171,7 @@ def _read_webp_header(content: bytes, max_megapixels: float) -> Header:
         name, length = struct.unpack_from("<4sI", content, position)
         if name == b"EXIF":
             block = content[position + 8 : position + 8 + length]
-            orientation = exif_orientation(block.removeprefix(b"Exif\0\0"))
+            orientation = exif_orientation(block)
         frames += name == b"ANMF"
         position += 8 + length + (length & 1)
     mode = "RGBA" if alpha else "RGB"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
@@ -19,6 +22,28 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _NUMBER_OF_PICTURES = 0xB001  # the MPF tag of multi-picture files
 
 
+def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start of the payload, its end) of each segment; the first scan is the last.
+
+    Where the file ends before a scan, so does this, without one.
+    """
+    position = 2
+    while position >= 0 and position + 4 <= len(content):
+        marker = content[position + 1]
+        if content[position] != 0xFF:
+            position = content.find(b"\xff", position)
+        elif marker == 0xFF:  # fill bytes may stand before any marker
+            position += 1
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
+        else:
+            length = int.from_bytes(content[position + 2 : position + 4], "big")
+            yield marker, position + 4, position + 2 + length
+            if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+                return
+            position += 2 + length
+
+
 def read_jpeg_header(content: bytes, max_megapixels: float) -> Header:
     """Return the header of a JPEG file: one walk over its segments up to the first scan.
 
@@ -26,37 +51,16 @@ def read_jpeg_header(content: bytes, max_megapixels: float) -> Header:
         DataError: NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, or UNSUPPORTED_DEPTH for 12- and 16-bit
             samples and for a number of components other than 1, 3 and 4.
     """
-    position, end = 2, len(content)
     orientation = frames = 1
-    precision = width = height = components = 0
-    while position + 4 <= end:
-        if content[position] != 0xFF:
-            position = content.find(b"\xff", position)
-            if position < 0:
-                break
-            continue
-        marker = content[position + 1]
-        if marker == 0xFF:  # fill bytes may stand before any marker
-            position += 1
-            continue
-        if marker in _WITHOUT_LENGTH:
-            position += 2
-            continue
-        if marker in (_START_OF_SCAN, _END_OF_IMAGE):
-            break
-        after = position + 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-        if marker in _FRAME_STARTS and position + 10 <= end:
-            precision = content[position + 4]
-            height = int.from_bytes(content[position + 5 : position + 7], "big")
-            width = int.from_bytes(content[position + 7 : position + 9], "big")
-            components = content[position + 9]
-        elif marker == _APP1 and orientation == 1 and content.startswith(b"Exif\0", position + 4):
-            orientation = exif_orientation(content[position + 10 : after])
-        elif marker == _APP2 and content.startswith(b"MPF\0", position + 4):
-            block = content[position + 8 : after]
-            frames = max(1, tag_value(block, _NUMBER_OF_PICTURES) or 1)
-        position = max(after, position + 2)
-    if not precision or position + 4 > end or position < 0:
+    marker = precision = width = height = components = 0
+    for marker, start, end in _segments(content):
+        if marker in _FRAME_STARTS and start + 6 <= len(content):
+            precision, height, width, components = struct.unpack_from(">BHHB", content, start)
+        elif marker == _APP1 and orientation == 1 and content.startswith(b"Exif\0", start):
+            orientation = exif_orientation(content[start + 6 : end])
+        elif marker == _APP2 and content.startswith(b"MPF\0", start):
+            frames = max(1, tag_value(content[start + 4 : end], _NUMBER_OF_PICTURES) or 1)
+    if marker not in (_START_OF_SCAN, _END_OF_IMAGE) or not precision:
         raise cut_off("JPEG")
     if precision != 8 or components not in _MODES:
         raise DataError(

@@ -14,6 +14,17 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _COLOUR_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# (first column, first row, step across, step down) of each pass of an interlaced picture.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
@@ -41,12 +52,16 @@ def read_png_header(content: bytes, max_megapixels: float) -> Header:
         raise malformed("PNG", f"chunk {name!r}, colour type {colour} with {bits} bits")
     check_size(width, height, max_megapixels)
     orientation = frames = 1
+    palette = False
     for name, start, length in _chunks(content):
+        palette = palette or name == b"PLTE"
         if name == b"eXIf":
             orientation = exif_orientation(content[start : start + length])
         elif name == b"acTL" and length == 8:
             frames = max(1, int.from_bytes(content[start : start + 4], "big"))
     mode = _COLOUR_MODES[colour]
+    if mode == "P" and not palette:
+        raise malformed("PNG", "its colours are numbers of a palette that is not there")
     if mode == "L" and bits in (1, 16):
         mode = "1" if bits == 1 else "I;16"
     elif mode == "LA" and bits == 16:
@@ -83,3 +98,34 @@ def pixel_chunks(content: bytes) -> bytes:
         "off. Copy or download it again.",
         reason="TRUNCATED",
     )
+
+
+def check_rows(content: bytes) -> None:
+    """Return nothing for a PNG whose pixel data hold every row that its header promises.
+
+    Pillow leaves the rows black that a well-formed but short stream does not hold. Inflates the
+    data once more, so this is for pictures that look like it.
+
+    Raises:
+        DataError: TRUNCATED.
+        zlib.error: The data are damaged.
+    """
+    width, height, bits, colour, interlaced = struct.unpack_from(">IIBB2xB", content, 16)
+    missing = 0
+    for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns = max(0, -((left - width) // across))
+        rows = max(0, -((top - height) // down))
+        if columns:
+            missing += rows * (1 + (columns * bits * _SAMPLES[colour] + 7) // 8)
+    stream = zlib.decompressobj()
+    for name, start, length in _chunks(content):
+        rest = content[start : start + length] if name == b"IDAT" else b""
+        while rest and missing > 0:
+            missing -= len(stream.decompress(rest, 1 << 20))
+            rest = stream.unconsumed_tail
+    if missing - len(stream.flush()) > 0:
+        raise DataError(
+            "the pixels of the PNG end before its last row: the program that wrote it was "
+            "interrupted. Make the file again, or leave it out.",
+            reason="TRUNCATED",
+        )

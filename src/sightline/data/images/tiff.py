@@ -14,7 +14,7 @@ import numpy as np
 from PIL import TiffTags
 from PIL.TiffImagePlugin import TiffImageFile
 
-from sightline.data.images.header import Header, check_size, cut_off, malformed
+from sightline.data.images.header import DAMAGE, Header, check_size, cut_off, malformed
 from sightline.errors import DataError
 
 ORIENTATION = 0x0112
@@ -22,10 +22,11 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _MAX_FRAMES = 10_000
-_SAMPLE_FORMAT_SIGNED = 2
+_PLANE_BY_PLANE = 2
 # Bytes of a value by TIFF type number; other numbers are skipped, as Pillow skips them.
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
+_ONE_PIECE = frozenset({1, 2, 7})  # bytes and text: Pillow takes any number as one value
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
 
 
@@ -52,7 +53,7 @@ def tag_value(block: bytes, tag: int) -> int | None:
 
 def exif_orientation(block: bytes) -> int:
     """Return the EXIF orientation 1..8 of a TIFF block; 1 where it has none or nonsense."""
-    value = tag_value(block, ORIENTATION)
+    value = tag_value(block.removeprefix(b"Exif\0\0"), ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else 1
 
 
@@ -76,7 +77,7 @@ class _Layout:
     def number(self, kind: str, content: bytes, position: int) -> int:
         try:
             value: int = struct.unpack_from(self.order + kind, content, position)[0]
-        except struct.error:
+        except (struct.error, OverflowError):
             raise cut_off("TIFF") from None
         return value
 
@@ -112,14 +113,12 @@ def _read_directory(content: bytes, layout: _Layout, start: int) -> tuple[dict[i
                     reason="TRUNCATED",
                 )
             values = content[offset : offset + size]
-        if length != 1 and TiffTags.lookup(number).length == 1 and number in _ONE_VALUE:
+        if length != 1 and kind not in _ONE_PIECE and TiffTags.lookup(number).length == 1:
             raise malformed("TIFF", f"tag {number} has {length} values instead of one")
+        if number in tags:  # libtiff takes the first, Pillow a mixture
+            raise malformed("TIFF", f"tag {number} stands in it twice")
         tags[number] = _Tag(kind, length, values)
     return tags, following
-
-
-# The tags that Pillow reads as one number. (A wrong count elsewhere hurts nothing.)
-_ONE_VALUE = frozenset(range(65536))
 
 
 def _integers(tags: dict[int, _Tag], layout: _Layout, number: int) -> list[int]:
@@ -129,7 +128,34 @@ def _integers(tags: dict[int, _Tag], layout: _Layout, number: int) -> list[int]:
     return [int(v) for v in np.frombuffer(tag.values, layout.order + _INTEGERS[tag.kind])]
 
 
-def _check_strips(tags: dict[int, _Tag], layout: _Layout, size: int) -> None:
+def _check_number_of_pieces(
+    tags: dict[int, _Tag], layout: _Layout, width: int, height: int, max_megapixels: float
+) -> None:
+    """Raise for fewer strips or tiles than cover the picture: Pillow would leave the rest black."""
+    across, down, rows, planes, samples = (
+        (_integers(tags, layout, number) or [default])[0]
+        for number, default in ((322, 0), (323, 0), (278, height), (284, 1), (277, 1))
+    )
+    if across or down:
+        check_size(across, down, max_megapixels)  # a tile is allocated whole
+    strips = _integers(tags, layout, 273)
+    if strips:
+        needed = -(-height // max(1, rows))
+    elif across:
+        needed = -(-width // across) * -(-height // down)
+    else:
+        return  # Pillow says what is missing
+    needed *= samples if planes == _PLANE_BY_PLANE else 1
+    stored = len(strips or _integers(tags, layout, 324))
+    if stored < needed:
+        raise DataError(
+            f"the TIFF file has {stored} of the {needed} strips or tiles of its picture: the "
+            "program that wrote it was interrupted. Make the file again, or leave it out.",
+            reason="TRUNCATED",
+        )
+
+
+def _check_pieces_lie_inside(tags: dict[int, _Tag], layout: _Layout, size: int) -> None:
     """Raise for compressed strips or tiles past the file's end: libtiff would print about them."""
     if _integers(tags, layout, 259)[:1] in ([], [1]):
         return  # uncompressed: Pillow reads these itself, and reports a short file
@@ -169,11 +195,12 @@ def read_tiff_header(content: bytes, max_megapixels: float) -> Header:
         for number, default in ((256, 0), (257, 0), (258, 1), (262, 1), (ORIENTATION, 1), (339, 1))
     )
     check_size(width, height, max_megapixels)
-    _check_strips(tags, layout, len(content))
+    _check_number_of_pieces(tags, layout, width, height, max_megapixels)
+    _check_pieces_lie_inside(tags, layout, len(content))
     try:
         with TiffImageFile(BytesIO(content)) as image:
             mode = image.mode
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error) as error:
+    except DAMAGE as error:
         raise DataError(
             f"the TIFF file stores its samples in a way that is not read here ({bits} bits, "
             f"sample format {sample_format}: {error}). Convert it to 8 or 16 bits a sample.",

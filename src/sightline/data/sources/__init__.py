@@ -6,6 +6,7 @@ checks    what no labelled set may have: one class, empty ones, lopsided splits
 folders   class folders, split folders, three unrelated folders
 table     a CSV, TSV or parquet table that names files and labels
 files     images without labels, for prediction
+source    one door for every form of labelled images
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from sightline.data.sources.checks import check_classes
 from sightline.data.sources.files import scan_files
 from sightline.data.sources.folders import scan_folder, scan_splits
 from sightline.data.sources.options import ScanOptions
+from sightline.data.sources.source import SourceOptions, read_source
 from sightline.data.sources.table import TableColumns, scan_table
 
 __all__ = [
     "ScanOptions",
+    "SourceOptions",
     "TableColumns",
     "check_classes",
+    "read_source",
     "scan_files",
     "scan_folder",
     "scan_splits",

@@ -119,10 +119,18 @@ def _read(table: TableColumns) -> dict[str, list[str]]:
     if not len(frame):
         raise DataError(f"{table.path} has no rows below its header. Give one row an image.")
     return {
-        name: frame[column].cast(pl.String).fill_null("").str.strip_chars().to_list()
+        name: _as_text(table.path, frame[column])
         for name, column in wanted.items()
         if column is not None
     }
+
+
+def _as_text(path: Path, column: pl.Series) -> list[str]:
+    if column.dtype.is_nested():
+        raise DataError(
+            f"{path}, column {column.name!r}, holds {column.dtype}. Give one text or number a row."
+        )
+    return column.cast(pl.String).fill_null("").str.strip_chars().to_list()
 
 
 def _open(path: Path) -> pl.DataFrame:

@@ -1,7 +1,9 @@
 """Rotation, shift, shear, zoom and flips of a whole batch as affine matrices.
 
 The geometry is that of Keras' ImageDataGenerator: output pixel -> input pixel, as
-rotation * shift * shear * zoom about the centre ((size - 1) / 2), flips last.
+rotation * shift * shear * zoom about the centre ((size - 1) / 2), flips last. Keras itself turns
+an image that is not square about a point beside its centre, and moves it sideways by the height's
+range; here the centre is the centre, and each axis has its own range.
 """
 
 from __future__ import annotations
@@ -80,20 +82,20 @@ def matrices(
 ) -> npt.NDArray[np.float64]:
     """Return (N, 2, 3) matrices in (x, y) for these parameters: angles in radians, shifts in px.
 
-    In (row, column) coordinates the linear part is R(theta) * shear * zoom * flips and the shift
-    is rotated with it, exactly as the product of Keras' 3x3 matrices.
+    In (x, y) the linear part is R(theta) * shear * zoom * flips and the shift is rotated with it,
+    exactly as the product of Keras' 3x3 matrices.
     """
     cos, sin = np.cos(theta), np.sin(theta)
     # R @ S with S = [[1, -sin(shear)], [0, cos(shear)]]
     a, b = cos, -cos * np.sin(shear) - sin * np.cos(shear)
     c, d = sin, -sin * np.sin(shear) + cos * np.cos(shear)
-    move_y, move_x = cos * shift_y - sin * shift_x, sin * shift_y + cos * shift_x
-    scale_y, scale_x = zoom_y * np.where(flip_y, -1, 1), zoom_x * np.where(flip_x, -1, 1)
-    a, b, c, d = a * scale_y, b * scale_x, c * scale_y, d * scale_x
-    centre_y, centre_x = (size[0] - 1) / 2, (size[1] - 1) / 2
-    move_y = move_y + centre_y - a * centre_y - b * centre_x
-    move_x = move_x + centre_x - c * centre_y - d * centre_x
+    move_x, move_y = cos * shift_x - sin * shift_y, sin * shift_x + cos * shift_y
+    scale_x, scale_y = zoom_x * np.where(flip_x, -1, 1), zoom_y * np.where(flip_y, -1, 1)
+    a, b, c, d = a * scale_x, b * scale_y, c * scale_x, d * scale_y
+    centre_x, centre_y = (size[1] - 1) / 2, (size[0] - 1) / 2
+    move_x = move_x + centre_x - a * centre_x - b * centre_y
+    move_y = move_y + centre_y - c * centre_x - d * centre_y
     result = np.empty((len(theta), 2, 3))
-    result[:, 0] = np.stack([d, c, move_x], axis=1)  # x from (x, y)
-    result[:, 1] = np.stack([b, a, move_y], axis=1)  # y from (x, y)
+    result[:, 0] = np.stack([a, b, move_x], axis=1)  # x from (x, y)
+    result[:, 1] = np.stack([c, d, move_y], axis=1)  # y from (x, y)
     return result

@@ -34,8 +34,9 @@ def write_warped(
 ) -> None:
     """Write `image`, moved by `matrix` and scaled, into `out`.
 
-    Bilinear, in float32 when `out` is float32 (within 0.002 of 255 of SciPy's affine_transform),
-    else in uint8, rounded.
+    Bilinear, in float32 when `out` is float32, else in uint8, rounded. Within 0.002 of 255 of
+    SciPy's affine_transform for "nearest" and "reflect"; at the border, "constant" blends into
+    its value and "wrap" repeats the whole image, where SciPy cuts off and drops a pixel.
 
     Args:
         image: (H, W, C) uint8.

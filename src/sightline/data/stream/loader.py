@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -111,12 +111,7 @@ class Stream:
             RuntimeError: The stream was closed since this epoch began.
             DataError: More files than the budget allows could not be read.
         """
-        if number < 0:
-            raise ValueError(f"epochs count from 0, got {number}")
-        first = 0
-        if self._resume_at is not None and self._resume_at[0] == number:
-            first = self._resume_at[1]
-        self._resume_at = None
+        first = self._first_batch(number)
         times_closed = self._times_closed
         # Without threads, working ahead would only keep the caller waiting.
         ahead = self.config.prefetch if self._threads else 1
@@ -147,13 +142,7 @@ class Stream:
                 yield batch
             self._position = (number + 1, 0)
         finally:
-            for making in in_flight:  # closed early, or an error: nothing goes on behind
-                for task in making.tasks:
-                    task.cancel()
-            for making in in_flight:
-                for task in making.tasks:
-                    if not task.cancelled():
-                        task.exception()
+            _abandon(in_flight)  # closed early, or an error: nothing goes on behind
 
     def state(self) -> dict[str, int]:
         """Return the position {"epoch", "batch"}: batches handed out, not those read ahead."""
@@ -190,6 +179,14 @@ class Stream:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _first_batch(self, number: int) -> int:
+        """Return where an epoch begins; a position to resume at counts once."""
+        if number < 0:
+            raise ValueError(f"epochs count from 0, got {number}")
+        epoch, batch = self._resume_at or (number, 0)
+        self._resume_at = None
+        return batch if epoch == number else 0
 
     def _start(self, rows: npt.NDArray[np.int64], epoch: int) -> _Making:
         """Lay out one batch and hand its slices to the threads."""
@@ -286,6 +283,16 @@ class _Making:
     matrices: npt.NDArray[np.float64] | None
     tasks: list[Future[None]]
     faults: list[Fault]
+
+
+def _abandon(in_flight: Iterable[_Making]) -> None:
+    """Cancel batches that nobody will take, and wait for what already runs."""
+    tasks = [task for making in in_flight for task in making.tasks]
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 def read_image(path: str, config: StreamConfig) -> npt.NDArray[np.uint8]:

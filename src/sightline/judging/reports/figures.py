@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 INK = "#1b2733"
 TRAINING, VALIDATION, OPTIMISED = "#2f7fc1", "#d55e00", "#8a7fb5"
-RIGHT, WRONG = "#134b8a", "#b84a00"  # the diagonal of a confusion matrix, and the rest
+RIGHT, WRONG = "#134b8a", "#c75200"  # the diagonal of a confusion matrix, and the rest
 
+LARGEST_SIDE = 9.4  # inches of a confusion matrix with its names
 MOST_COUNTED = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_NAMED = 60  # classes up to which every row and column is named
 MOST_MARKED = 40  # epochs up to which every epoch has a marker
@@ -50,7 +51,8 @@ def history_figure(history: History, *, stacked: bool = False) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.3, 5.6) if stacked else (9.6, 3.7), layout="constrained")
+    figure = Figure(figsize=(4.3, 5.6) if stacked else (9.6, 3.7))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
     rows, columns = (2, 1) if stacked else (1, 2)
     left, right = (figure.add_subplot(rows, columns, position) for position in (1, 2))
     losses = [
@@ -78,7 +80,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
     counts = evaluation.confusion
     size = len(counts)
-    side = float(np.clip(1.5 + 0.42 * size, 2.9, 9.0))
+    side = float(np.clip(1.5 + 0.42 * size, 2.9, LARGEST_SIDE))
     figure = Figure(figsize=(side + 0.5, side), layout="constrained")
     axes = figure.add_subplot()
     strength = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
@@ -250,7 +252,7 @@ def _name_classes(axes: Axes, class_names: tuple[str, ...]) -> None:
     places = list(range(0, len(class_names), step))
     names = [_short(class_names[place]) for place in places]
     style: dict[str, Any] = {"color": INK, "parse_math": False}
-    style["fontsize"] = 8.5 if len(names) <= MOST_COUNTED else 6.0
+    style["fontsize"] = 8.5 if len(names) <= MOST_COUNTED else 7.0
     axes.set_yticks(places, names, **style)
     if max(map(len, names), default=0) > 3 or len(names) > MOST_COUNTED:
         style |= {"rotation": 90 if len(names) > MOST_COUNTED else 40, "ha": "right"}

@@ -31,7 +31,7 @@ MOST_IDS = 20  # values of one piece of evidence that are written out
 MOST_CONFUSIONS = 5
 _PICTURE_TYPES = ("image/jpeg", "image/png")
 _SEVERITIES = ("error", "warning", "info")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _METRICS = {
     "accuracy": ("Accuracy", "share of the images put in their class"),
@@ -100,6 +100,7 @@ def render(contents: ReportContents) -> str:
         curves=_curves(contents.history),
         epochs=_epoch_rows(contents.history),
         splits=_split_table(contents.manifest_counts),
+        alarm=_alarm(contents.findings),
         findings=_sorted_findings(contents.findings),
         evaluations=[
             _evaluation(evaluation, position)
@@ -133,7 +134,7 @@ def _environment() -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Return text without what HTML cannot hold: control characters, halves of surrogates."""
+    """Return text without control characters, halves of surrogates and turns of direction."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return _UNPRINTABLE.sub("\ufffd", value)
@@ -240,7 +241,15 @@ def _epoch_rows(history: History) -> list[dict[str, str]]:
 def _plain_number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return (
+        f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.4f}"
+        if abs(value) >= 1e-3
+        else f"{value:.3g}"
+    )
 
 
 def _split_table(counts: pl.DataFrame) -> dict[str, Any] | None:
@@ -269,6 +278,14 @@ def _sorted_findings(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     )
     others = [finding for finding in findings if finding.outcome != "found"]
     return {"found": found, "others": others}
+
+
+def _alarm(findings: Sequence[Finding]) -> str:
+    """Return how many errors and warnings were found, in words; "" without an error."""
+    found = [finding.severity for finding in findings if finding.outcome == "found"]
+    counted = [(found.count(severity), severity) for severity in ("error", "warning")]
+    words = " and ".join(_counted(number, severity) for number, severity in counted if number)
+    return f"{words} found." if "error" in found else ""
 
 
 def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:

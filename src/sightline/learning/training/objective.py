@@ -89,8 +89,10 @@ class StepTally(keras.metrics.Metric):
     def __init__(self, num_classes: int) -> None:
         super().__init__(name="tally", dtype="float32")
         self.num_classes = num_classes
-        self.confusion = self.add_weight(shape=(num_classes * num_classes,), name="confusion")
-        self.entropy = self.add_weight(shape=(), name="entropy")
+        self.confusion = self.add_weight(
+            shape=(num_classes * num_classes,), initializer="zeros", name="confusion"
+        )
+        self.entropy = self.add_weight(shape=(), initializer="zeros", name="entropy")
 
     def update_state(
         self,

@@ -1,0 +1,54 @@
+"""From images to a manifest with splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack
+
+from sightline.data import splits
+from sightline.data.sources import SourceOptions, read_source
+from sightline.records import Manifest
+
+
+def scan(path: str | Path | None = None, **source: Unpack[SourceOptions]) -> Manifest:
+    """Return the manifest of labelled images, however they are given.
+
+    Only names and sizes are read, no pixels. The rows are sorted by `record_id`, the class names
+    too, so equal folders give equal manifests.
+
+    Args:
+        path: A folder of class folders, or of train / validation / test folders holding those;
+            a saved manifest; the images' folder when `labels` is given.
+        **source: `train`, `validation`, `test`: three unrelated folders instead of `path`.
+            `labels`, `path_col`, `label_col`, `group_col`, `split_col`, `fold_col`: a table and
+            its columns. `group_regex`: finds the patient or lesion in each file's path.
+            `follow_links`: follow symbolic links out of the folder.
+
+    Raises:
+        DataError: The images cannot be used as given; the message names the path, row or value
+            and what to do.
+    """
+    return read_source(path, source)
+
+
+def split(
+    manifest: Manifest, *, validation: float = 0.15, test: float = 0.15, seed: int = 0
+) -> Manifest:
+    """Return the manifest divided anew into train, validation and test.
+
+    Stratified by label; a group is never on two sides; every class is on every side. The same
+    records and seed give the same splits on every machine. To keep splits that the data came
+    with, do not call this: `train` adds only those that are missing.
+
+    Args:
+        manifest: As `scan` returns it.
+        validation: Share of the images, 0 <= share < 1; 0 for none.
+        test: Share of the images, 0 <= share < 1; 0 for none.
+        seed: Another seed gives another division.
+
+    Raises:
+        DataError: A class has too few images, or too few groups, to be on every side.
+        RecipeError: A share is out of range, or nothing is left to train on.
+    """
+    shares = splits.SplitShares(validation=validation, test=test)
+    return splits.assign(manifest, shares, seed=seed)

@@ -1,0 +1,204 @@
+"""What a trained model says about images, and how good that is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, overload
+
+import polars as pl
+
+from sightline import runs
+from sightline.data.sources import SourceOptions, read_source, scan_files
+from sightline.data.stream import Stream, StreamConfig
+from sightline.errors import DataError
+from sightline.judging import evaluation
+from sightline.learning.models import backend
+from sightline.progress import Progress, Shown
+from sightline.records import Evaluation, Manifest, Predictions, Split, Weights
+from sightline.runs import Run
+
+if TYPE_CHECKING:
+    import keras
+
+
+@overload
+def predict(
+    run: Run | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: None = None,
+    weights: Weights = "best",
+    progress: Progress | None = None,
+) -> Predictions: ...
+
+
+@overload
+def predict(
+    run: Run | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    weights: Weights = "best",
+    progress: Progress | None = None,
+) -> Path: ...
+
+
+def predict(
+    run: Run | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    weights: Weights = "best",
+    progress: Progress | None = None,
+) -> Predictions | Path:
+    """Return what the model says about files and folders; labels are not needed.
+
+    One row a file, sorted by path, whatever the order they were given in. A file that cannot be
+    read has its row too, with the reason and no probabilities.
+
+    Args:
+        run: A run or its folder; it may be read-only.
+        paths: Image files, or folders, which are read at every depth.
+        out: Stream the rows into this .csv or .parquet file in bounded memory, and return its
+            path. Columns: file (relative to the current folder where it lies inside), predicted,
+            p_CLASS for every class (0..1), reason.
+        weights: "best" or "last".
+        progress: Where the bar goes; by default to the terminal or notebook.
+
+    Raises:
+        DataError: A path does not exist, there is no image, or `out` has another extension.
+        RunError: The run has no model, or it is damaged.
+    """
+    opened = run if isinstance(run, Run) else runs.open_run(run)
+    if out is not None:
+        runs.check_table_path(Path(out))
+    files = scan_files([paths] if isinstance(paths, (str, Path)) else list(paths))
+    parts = _predictions(opened, files, None, weights, progress or Shown())
+    if out is None:
+        return Predictions.together(list(parts))
+    runs.write_rows(Path(out), (_rows(part, files.root) for part in parts))
+    return Path(out)
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    split: Split = "test",
+    data: str | Path | Manifest | None = None,
+    weights: Weights = "best",
+    progress: Progress | None = None,
+    **source: Unpack[SourceOptions],
+) -> Evaluation:
+    """Return how good the model is on a split of its own manifest, or on an external set.
+
+    The predictions go to `predictions/` of the run and the figures into `evaluation.json`, in
+    place of earlier ones of the same source and weights.
+
+    Args:
+        run: A run or its folder.
+        split: Which of the run's own splits, when no external set is given.
+        data: An external set: what `scan` takes, or a manifest; all of its images are judged.
+        weights: "best" or "last".
+        progress: Where the bar goes; by default to the terminal or notebook.
+        **source: As `scan`, for an external set.
+
+    Raises:
+        DataError: The split is empty, the images are gone, or a label is not one of the
+            model's classes.
+        RunError: The run has no model, is damaged, in use, or cannot be written to.
+    """
+    opened = run if isinstance(run, Run) else runs.open_run(run)
+    external = data is not None or any(source.values())
+    if external:
+        manifest = data if isinstance(data, Manifest) else read_source(data, source)
+        name = str(data) if isinstance(data, (str, Path)) else str(manifest.root)
+    else:
+        manifest, name = opened.manifest, split
+        if not len(manifest.of_split(split)):
+            raise DataError(
+                f"{opened.path} has no {split} images. Judge it on its validation split "
+                "(--split validation), or on an external set (--data)."
+            )
+    _refuse_foreign_labels(manifest, opened)
+    with runs.locked(opened.path):
+        parts = _predictions(
+            opened, manifest, None if external else split, weights, progress or Shown()
+        )
+        predictions = Predictions.together(list(parts))
+        result = dataclasses.replace(
+            evaluation.evaluate(predictions, source=name), root=str(manifest.root)
+        )
+        _keep(opened, predictions, result)
+    return result
+
+
+def _predictions(
+    run: Run, manifest: Manifest, split: Split | None, weights: Weights, progress: Progress
+) -> Iterator[Predictions]:
+    """Yield predictions batch by batch; every verb that predicts comes through here."""
+    card = run.model
+    model = _open_model(run, weights)
+    from sightline.learning import prediction
+
+    # A file that cannot be read is an answer here ("reason"), not a reason to stop.
+    config = dataclasses.replace(
+        StreamConfig.of(run.recipe, training=False), max_fault_share=1.0, max_faults=len(manifest)
+    )
+    with (
+        Stream(manifest, split=split, config=config) as stream,
+        progress.step(f"predicting {split or 'images'}", stream.num_records) as step,
+    ):
+        yield from prediction.predict(
+            model,
+            manifest,
+            stream,
+            class_names=tuple(card["class_names"]),
+            fingerprint=card["fingerprint"],
+            weights=weights,
+            epoch=run.epoch_of(weights),
+            on_batch=step.advance,
+        )
+
+
+def _open_model(run: Run, weights: Weights) -> keras.Model:
+    """Rebuild the network from its recipe and assign the weights: nothing is deserialised."""
+    backend.choose(run.recipe.backend)
+    from sightline.learning.models import forward, networks
+
+    arrays = run.weights(weights)
+    model = networks.build(run.recipe, len(run.model["class_names"]), policy=run.recipe.precision)
+    forward.set_weights(model, arrays)
+    return model
+
+
+def _rows(part: Predictions, root: Path) -> pl.DataFrame:
+    """Return the columns that a user's table has."""
+    here = Path.cwd()
+    files = []
+    for record_id in part.table["record_id"]:
+        path = root / record_id
+        files.append(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    table = part.to_table().drop("record_id", "label", "group")
+    return table.select(pl.Series("file", files, dtype=pl.String), pl.all())
+
+
+def _refuse_foreign_labels(manifest: Manifest, run: Run) -> None:
+    known = run.model["class_names"]
+    foreign = sorted(set(manifest.class_names) - set(known))
+    if foreign:
+        raise DataError(
+            f"{manifest.root} has labels {foreign} that the model of {run.path} does not know; "
+            f"its classes are {known}. Rename the folders or labels, or leave these images out."
+        )
+
+
+def _keep(run: Run, predictions: Predictions, result: Evaluation) -> None:
+    """Write predictions and figures, in place of those of the same source and weights."""
+    path = run.predictions_path(result.source, result.weights)
+    runs.write_atomically(path, predictions.save)
+    identity = (result.source, result.weights)
+    others = [old for old in run.evaluations if (old.source, old.weights) != identity]
+    entries = [evaluation.to_dict() for evaluation in (*others, result)]
+    runs.write_json(run.path / "evaluation.json", {"evaluations": entries})

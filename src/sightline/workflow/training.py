@@ -1,0 +1,149 @@
+"""The whole job: from images to a run folder with a model, its figures and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from sightline import runs
+from sightline.data import facts as data_facts
+from sightline.data import splits
+from sightline.data.sources import SourceOptions, read_source
+from sightline.data.stream import Stream
+from sightline.learning.models import backend
+from sightline.progress import Progress, Shown
+from sightline.recipes import dump_recipe, load_recipe
+from sightline.records import Manifest
+from sightline.runs import Journal, Logged, Run
+from sightline.workflow.judging import evaluate
+from sightline.workflow.reporting import report
+
+if TYPE_CHECKING:
+    import keras
+
+    from sightline.learning.planning import Plan
+    from sightline.learning.training import Outcome
+
+
+def train(
+    data: str | Path | Manifest | None = None,
+    *,
+    recipe: str | Path = "auto",
+    changes: Mapping[str, Any] | Sequence[str] = (),
+    out: str | Path | None = None,
+    only_train: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+    **source: Unpack[SourceOptions],
+) -> Run:
+    """Return the run of the whole job: scan, split if needed, train, evaluate, report.
+
+    The plan is said before training begins, and kept as `plan.txt`. Splits that the data came
+    with are kept; missing ones are taken out of train. Seeds, order and augmentation follow from
+    the recipe's seed alone.
+
+    Ctrl-C or SIGTERM ends it after the step in hand: the run comes back with state
+    "interrupted", and the best weights of the finished epochs are kept.
+
+    Args:
+        data: What `scan` takes, or a manifest.
+        recipe: "auto", "basic", "chest-xray", "ham10000", "skin-binary", or a .toml file.
+        changes: {"train.epochs": 3} or ["train.epochs=3"].
+        out: A folder that does not exist yet; by default runs/RECIPE-DATE-TIME.
+        only_train: Stop after training: no evaluation, no report.
+        callbacks: Keras callbacks; they are told of every epoch and step.
+        progress: Where bars and lines go; by default to the terminal or notebook.
+        **source: As `scan`.
+
+    Raises:
+        DataError: The images, labels or splits cannot be used.
+        RecipeError: A value is wrong or does not fit the data.
+        RunError: `out` already holds something, or the objective became NaN or infinite.
+        SetupError: No Keras backend is installed, or another one is loaded already.
+    """
+    shown = progress or Shown()
+    chosen = load_recipe(recipe, changes)
+    path = Path(out) if out is not None else runs.new_run_path(chosen.name)
+    runs.check_new(path)
+    manifest = data if isinstance(data, Manifest) else read_source(data, source)
+    backend_name = backend.choose(chosen.backend)
+    from sightline.learning import planning  # loads Keras, now that its backend is chosen
+
+    shares = splits.SplitShares(validation=chosen.data.validation, test=chosen.data.test)
+    manifest = splits.complete(manifest, shares, seed=chosen.seed)
+    plan = planning.make_plan(manifest, chosen, data_facts.measure(manifest), backend_name)
+    with runs.locked(runs.create_run(path)):
+        log = Logged(shown, path / "run.log")
+        journal = _write_plan(path, plan, log)
+        with journal.watching():
+            outcome = _fit(path, plan, callbacks, log)
+        journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
+        log.say(outcome.reason)
+    run = runs.open_run(path)
+    if outcome.state == "finished" and not only_train:
+        for split in ("validation", "test"):
+            if len(manifest.of_split(split)):
+                evaluate(run, split=split, progress=log)
+        report(run)
+    return run
+
+
+def _write_plan(path: Path, plan: Plan, log: Logged) -> Journal:
+    """Say the plan, and write everything that is known before the first step."""
+    journal = Journal(
+        path,
+        {
+            "format_version": runs.FORMAT_VERSION,
+            "recipe": plan.recipe.name,
+            "seed": plan.recipe.seed,
+            "precision": plan.recipe.precision,
+            **plan.machine,
+            **runs.provenance(),
+            "manifest_fingerprint": plan.manifest.fingerprint(),
+            "data": dataclasses.asdict(plan.facts),
+            "network": dataclasses.asdict(plan.summary),
+        },
+    )
+    text = dump_recipe(plan.recipe)
+    runs.write_atomically(path / "recipe.toml", lambda beside: beside.write_text(text, "utf-8"))
+    runs.save_manifest(plan.manifest, path / "manifest.parquet")
+    words = "\n".join(plan.sentences) + "\n"
+    runs.write_atomically(path / "plan.txt", lambda beside: beside.write_text(words, "utf-8"))
+    for sentence in plan.sentences:
+        log.say(sentence)
+    log.say(f"The run is kept in {path}")
+    return journal
+
+
+def _fit(
+    path: Path, plan: Plan, callbacks: Sequence[keras.callbacks.Callback], log: Progress
+) -> Outcome:
+    """Train as planned; the best weights are written out for Keras users as well."""
+    from sightline.learning import training
+    from sightline.learning.models import forward
+
+    names = plan.manifest.class_names
+    model = plan.build()
+    training.compile_model(model, plan.recipe, len(names), plan.weights())
+    keeper = training.Keeper(path, plan.recipe, names)
+    with (
+        Stream(plan.manifest, split="train", config=plan.stream_config("train")) as train_stream,
+        Stream(
+            plan.manifest, split="validation", config=plan.stream_config("validation")
+        ) as validation,
+    ):
+        outcome = training.fit(
+            model,
+            plan.recipe,
+            train=train_stream,
+            validation=validation,
+            keeper=keeper,
+            callbacks=callbacks,
+            progress=log,
+        )
+    if outcome.epochs:
+        forward.set_weights(model, runs.read_tensors(path / "best.safetensors"))
+        keeper.export_keras(model)
+    return outcome
