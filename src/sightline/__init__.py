@@ -12,6 +12,7 @@ Importing costs nothing and changes nothing: a verb loads what it needs when it 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -30,8 +31,17 @@ if TYPE_CHECKING:
         ModelSummary,
         Predictions,
     )
-    from sightline.runs import Run, list_runs, open_run
-    from sightline.workflow import evaluate, plot_history, predict, report, scan, split, train
+    from sightline.runs import Run, open_run
+    from sightline.workflow import (
+        doctor,
+        evaluate,
+        plot_history,
+        predict,
+        report,
+        scan,
+        split,
+        train,
+    )
 
 _ROOMS = {
     "sightline.data.stream": ("Stream", "StreamConfig"),
@@ -47,8 +57,9 @@ _ROOMS = {
         "ModelSummary",
         "Predictions",
     ),
-    "sightline.runs": ("Run", "list_runs", "open_run"),
+    "sightline.runs": ("Run", "open_run"),
     "sightline.workflow": (
+        "doctor",
         "evaluate",
         "plot_history",
         "predict",
@@ -79,8 +90,8 @@ __all__ = [
     "Silent",
     "Stream",
     "StreamConfig",
+    "doctor",
     "evaluate",
-    "list_runs",
     "load_recipe",
     "open_run",
     "plot_history",
@@ -95,6 +106,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+    if sys.platform not in ("linux", "darwin"):
+        errors = importlib.import_module("sightline.errors")
+        raise errors.SetupError(
+            f"Sightline runs on Linux and macOS, not on {sys.platform!r}. "
+            "On Windows, use it inside WSL."
+        )
     value = getattr(importlib.import_module(_ROOM_OF[name]), name)
     globals()[name] = value
     return value

@@ -114,7 +114,7 @@ class RecordIndex:
         try:
             flat = np.load(path, mmap_mode="r", allow_pickle=False)
             magic, rows, described, named = (int(v) for v in flat[:32].view(np.uint64))
-        except (OSError, ValueError, EOFError, LookupError) as error:
+        except (OSError, ValueError, EOFError, LookupError, TypeError) as error:
             raise DataError(
                 f"{path} cannot be read as an index: {error}. Scan the images again."
             ) from error

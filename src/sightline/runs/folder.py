@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sightline.errors import RunError
+from sightline.errors import RunError, SightlineError
 from sightline.recipes import Recipe, load_recipe
 from sightline.records import (
     SPLITS,
@@ -237,8 +237,15 @@ def open_run(path: str | Path) -> Run:
     return Run(folder, info, load_recipe(folder / "recipe.toml"))
 
 
-def list_runs(parent: Path) -> list[Run]:
-    """Return the runs in a folder, by name; other folders are passed over."""
-    if not parent.is_dir():
-        return []
-    return [open_run(path.parent) for path in sorted(parent.glob("*/run.json"))]
+def list_runs(parent: Path) -> tuple[list[Run], list[str]]:
+    """Return the runs in a folder, by name, and what is wrong with those that cannot be opened.
+
+    Other folders are passed over.
+    """
+    opened, complaints = [], []
+    for path in sorted(parent.glob("*/run.json")):
+        try:
+            opened.append(open_run(path.parent))
+        except SightlineError as error:
+            complaints.append(str(error))
+    return opened, complaints

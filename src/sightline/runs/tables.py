@@ -11,18 +11,25 @@ from sightline.errors import DataError
 from sightline.runs.files import write_atomically
 
 _FORMATS = (".csv", ".parquet")
+_OURS = ["file", "predicted"]  # the first columns of every table of predictions
 
 
 def check_table_path(path: Path) -> None:
     """Refuse an output file before hours of work have gone into it.
 
     Raises:
-        DataError: The extension is not one that `write_rows` knows, or `path` is a folder.
+        DataError: The extension is not one that `write_rows` knows, `path` is a folder, or it
+            is a file that is not an earlier table of predictions.
     """
     if path.suffix.lower() not in _FORMATS:
         raise DataError(f"the output {path} must end in {' or '.join(_FORMATS)}")
     if path.is_dir():
         raise DataError(f"the output {path} is a folder. Name a file in it.")
+    if path.exists() and not _is_ours(path):
+        raise DataError(
+            f"the output {path} exists and is not a table of predictions; it was not touched. "
+            "Name another file."
+        )
 
 
 def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
@@ -56,3 +63,12 @@ def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
 
     write_atomically(path, write)
     return rows
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a file may be replaced: an earlier output, and nothing that someone made."""
+    try:
+        read = pl.scan_csv if path.suffix.lower() == ".csv" else pl.scan_parquet
+        return read(path).collect_schema().names()[:2] == _OURS
+    except (OSError, pl.exceptions.PolarsError):
+        return False

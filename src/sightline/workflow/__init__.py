@@ -4,6 +4,7 @@ data       scan, split
 training   train
 judging    predict, evaluate
 reporting  report, plot_history
+machine    doctor
 
 A deep-learning framework is loaded by the first verb that needs one, never by an import.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 from sightline.workflow.data import scan, split
 from sightline.workflow.judging import evaluate, predict
+from sightline.workflow.machine import doctor
 from sightline.workflow.reporting import plot_history, report
 from sightline.workflow.training import train
 
-__all__ = ["evaluate", "plot_history", "predict", "report", "scan", "split", "train"]
+__all__ = ["doctor", "evaluate", "plot_history", "predict", "report", "scan", "split", "train"]

@@ -144,6 +144,7 @@ def _fit(
             progress=log,
         )
     if outcome.epochs:
-        forward.set_weights(model, runs.read_tensors(path / "best.safetensors"))
-        keeper.export_keras(model)
+        finished = plan.build()  # without the optimizer and objective, which only training needs
+        forward.set_weights(finished, runs.read_tensors(path / "best.safetensors"))
+        keeper.export_keras(finished)
     return outcome

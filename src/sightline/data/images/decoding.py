@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,13 @@ def decode(
     Raises:
         DataError: reason EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNSUPPORTED_DEPTH,
             CORRUPT_SCAN (damaged pixels) or BAD_CRC (damaged PNG). The message knows no path.
+        ValueError: There is no such rule set or number of channels.
     """
+    if rule_set not in get_args(RuleSet) or channels not in (1, 3):
+        raise ValueError(
+            f"rule_set must be one of {get_args(RuleSet)} and channels 1 or 3, got "
+            f"{rule_set!r} and {channels!r}"
+        )
     header = read_header(content, max_megapixels=max_megapixels)
     if rule_set == "keras":
         return _by_keras_rules(content, header, channels)

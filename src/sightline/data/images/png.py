@@ -52,15 +52,17 @@ def read_png_header(content: bytes, max_megapixels: float) -> Header:
         raise malformed("PNG", f"chunk {name!r}, colour type {colour} with {bits} bits")
     check_size(width, height, max_megapixels)
     orientation = frames = 1
-    palette = False
+    seen: set[bytes] = set()
     for name, start, length in _chunks(content):
-        palette = palette or name == b"PLTE"
         if name == b"eXIf":
             orientation = exif_orientation(content[start : start + length])
         elif name == b"acTL" and length == 8:
             frames = max(1, int.from_bytes(content[start : start + 4], "big"))
+        elif name == b"fcTL" and name not in seen and b"IDAT" in seen:
+            frames += 1  # the first picture is none of the animation's
+        seen.add(name)
     mode = _COLOUR_MODES[colour]
-    if mode == "P" and not palette:
+    if mode == "P" and b"PLTE" not in seen:
         raise malformed("PNG", "its colours are numbers of a palette that is not there")
     if mode == "L" and bits in (1, 16):
         mode = "1" if bits == 1 else "I;16"

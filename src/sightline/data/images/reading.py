@@ -27,6 +27,11 @@ def read_file(path: str | Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _open_error(path, error) from error
+    except ValueError as error:
+        raise DataError(
+            f"{str(path)!r}: no file can have this name ({error}). Correct it in the table.",
+            reason="MISSING",
+        ) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -53,6 +53,10 @@ class StreamConfig:
         for name, least in (("batch_size", 1), ("prefetch", 1), ("max_faults", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 <= self.max_fault_share <= 1:
+            raise ValueError(f"max_fault_share must be 0..1, got {self.max_fault_share}")
+        if len(self.background) != 3 or not all(0 <= part <= 255 for part in self.background):
+            raise ValueError(f"background must be RGB 0..255, got {self.background}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be 0..2**32-1, got {self.seed}")
         if self.num_threads is not None and self.num_threads < 0:

@@ -30,6 +30,7 @@ TRAINING, VALIDATION, OPTIMISED = "#2f7fc1", "#d55e00", "#8a7fb5"
 RIGHT, WRONG = "#134b8a", "#c75200"  # the diagonal of a confusion matrix, and the rest
 
 LARGEST_SIDE = 9.4  # inches of a confusion matrix with its names
+FAINTEST = 0.12  # how strong the colour of a cell is that is not empty
 MOST_COUNTED = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_NAMED = 60  # classes up to which every row and column is named
 MOST_MARKED = 40  # epochs up to which every epoch has a marker
@@ -80,10 +81,11 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
     counts = evaluation.confusion
     size = len(counts)
-    side = float(np.clip(1.5 + 0.42 * size, 2.9, LARGEST_SIDE))
+    side = _side(size)
     figure = Figure(figsize=(side + 0.5, side), layout="constrained")
     axes = figure.add_subplot()
     strength = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    strength[counts > 0] = FAINTEST + (1 - FAINTEST) * strength[counts > 0]
     axes.imshow(_cell_colours(strength), interpolation="none", aspect="equal")
     if size <= MOST_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
@@ -217,6 +219,11 @@ def _mark_best(axes: Axes, history: History, *, high: bool) -> None:
     )
 
 
+def _side(size: int) -> float:
+    """Return the height of a confusion matrix of `size` classes, in inches."""
+    return float(np.clip(1.5 + 0.42 * size, 3.3, LARGEST_SIDE))
+
+
 def _cell_colours(strength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return (K, K, 4) RGBA in 0..1 of `strength`, (K, K) in 0..1: hue by right or wrong."""
     from matplotlib.colors import to_rgb
@@ -254,7 +261,8 @@ def _name_classes(axes: Axes, class_names: tuple[str, ...]) -> None:
     style: dict[str, Any] = {"color": INK, "parse_math": False}
     style["fontsize"] = 8.5 if len(names) <= MOST_COUNTED else 7.0
     axes.set_yticks(places, names, **style)
-    if max(map(len, names), default=0) > 3 or len(names) > MOST_COUNTED:
+    cell = 72 * (_side(len(class_names)) - 1.2) / max(len(names), 1)  # points wide, about
+    if max(map(len, names), default=0) * 5.8 > cell:
         style |= {"rotation": 90 if len(names) > MOST_COUNTED else 40, "ha": "right"}
         style |= {"rotation_mode": "anchor", "va": "center" if len(names) > MOST_COUNTED else "top"}
     axes.set_xticks(places, names, **style)

@@ -243,13 +243,9 @@ def _plain_number(value: float | None) -> str:
         return "–"
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}"
-    return (
-        f"{value:.1f}"
-        if abs(value) >= 10
-        else f"{value:.4f}"
-        if abs(value) >= 1e-3
-        else f"{value:.3g}"
-    )
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.4f}" if abs(value) >= 1e-3 else f"{value:.3g}"
 
 
 def _split_table(counts: pl.DataFrame) -> dict[str, Any] | None:

@@ -1,0 +1,114 @@
+"""runs, recipes, doctor."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import sightline
+from sightline.cli import console, options
+from sightline.recipes import BUILTIN_NAMES, builtin_text
+from sightline.runs import Run, list_runs
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(console.told_plainly(runs))
+    app.command()(console.told_plainly(recipes))
+    app.command()(console.told_plainly(doctor))
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: options.Json = False,
+) -> None:
+    """List the runs in a folder: state, epochs, and how good each is."""
+    opened, complaints = list_runs(folder)
+    rows = [_row(run) for run in opened]
+    if as_json:
+        console.show_json({"runs": rows, "damaged": complaints})
+        return
+    if not rows:
+        console.show(f"There are no runs in {folder}.")
+    else:
+        shown = [[_text(value) for value in row.values()] for row in rows]
+        console.show_table(list(rows[0]), shown)
+    for complaint in complaints:
+        console.show(f"Cannot be opened: {complaint}")
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this one.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the built-in recipes, or print one, with a comment on every value that is ours."""
+    if name is not None:
+        text = builtin_text(name)
+        if as_json:
+            console.show_json(sightline.load_recipe(name).model_dump(mode="json"))
+        else:
+            console.show(text.rstrip())
+        return
+    about = {each: _first_comment(builtin_text(each)) for each in BUILTIN_NAMES}
+    if as_json:
+        console.show_json(about)
+    else:
+        console.show_table(["recipe", "about"], [list(row) for row in about.items()])
+        console.show("\nPrint one: sightline recipes NAME > mine.toml")
+
+
+def doctor(
+    folder: Annotated[Path, typer.Option(help="Where runs would be written.")] = Path(),
+    as_json: options.Json = False,
+) -> None:
+    """Check this machine: versions, backend, device, precision, threads, disk."""
+    findings = sightline.doctor(folder)
+    if as_json:
+        console.show_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        marks = {"passed": "ok", "found": "!!", "not applicable": "--"}
+        console.show_table(
+            ["", "check", "result"],
+            [[marks[f.outcome], f.code, f"{f.title} {f.advice}".strip()] for f in findings],
+        )
+    if any(f.outcome == "found" and f.severity == "error" for f in findings):
+        raise typer.Exit(console.FINDINGS)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    history = run.history
+    best = history.best_epoch
+    accuracy = {
+        judged.source: judged.metrics["accuracy"]
+        for judged in run.evaluations
+        if judged.weights == "best"
+    }
+    return {
+        "run": str(run.path),
+        "state": run.state,
+        "recipe": run.recipe.name,
+        "images": run.facts.count,
+        "epochs": len(history),
+        "best epoch": None if best is None else best + 1,
+        "val_loss": None if best is None else history["val_loss"][best],
+        "test accuracy": accuracy.get("test"),
+        "started": run.info["started"][:16].replace("T", " "),
+    }
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _first_comment(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# "))
+    return " ".join(lines).partition(": ")[2]

@@ -1,0 +1,125 @@
+"""predict, evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+import sightline
+from sightline.cli import console, options
+from sightline.records import Evaluation
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(console.told_plainly(predict))
+    app.command()(console.told_plainly(evaluate))
+    app.command()(console.told_plainly(report))
+
+
+def predict(
+    run: options.Run,
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders at any depth.")],
+    out: Annotated[Path, typer.Option(help="A .csv or .parquet file, one row an image.")] = Path(
+        "predictions.csv"
+    ),
+    weights: options.Weights = options.WeightsChoice.best,
+    as_json: options.Json = False,
+) -> None:
+    """Say what each image is, labelled or not: every class's probability, keyed by file name."""
+    written = sightline.predict(
+        run, paths, out=out, weights=weights.value, progress=console.progress(as_json)
+    )
+    read = pl.scan_csv if written.suffix.lower() == ".csv" else pl.scan_parquet
+    counts = read(written).select(
+        rows=pl.len(), unreadable=pl.col("reason").is_not_null().sum()
+    ).collect().row(0, named=True)  # fmt: skip
+    if as_json:
+        console.show_json({"out": str(written), **counts})
+        return
+    unread = f", {counts['unreadable']:,} of them unreadable" if counts["unreadable"] else ""
+    console.show(f"{counts['rows']:,} images{unread}: {written}")
+
+
+def evaluate(
+    run: options.Run,
+    split: Annotated[
+        options.SplitChoice, typer.Option(help="Which of the run's own splits.")
+    ] = options.SplitChoice.test,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="An external set instead: class folders, a manifest, or a table."),
+    ] = None,
+    labels: options.Labels = None,
+    path_col: options.PathCol = None,
+    label_col: options.LabelCol = None,
+    group_col: options.GroupCol = None,
+    group_regex: options.GroupRegex = None,
+    weights: options.Weights = options.WeightsChoice.best,
+    as_json: options.Json = False,
+) -> None:
+    """Say how good a run is, on one of its splits or on images it has never seen."""
+    judged = sightline.evaluate(
+        run,
+        split=split.value,
+        data=data,
+        weights=weights.value,
+        progress=console.progress(as_json),
+        **options.source_options(locals()),
+    )
+    if as_json:
+        console.show_json(judged.to_dict())
+    else:
+        _show(judged)
+
+
+def report(run: options.Run, as_json: options.Json = False) -> None:
+    """Write report.html, one self-contained page, and history.png into the run folder."""
+    path = sightline.report(run)
+    if as_json:
+        console.show_json({"report": str(path)})
+    else:
+        console.show(f"Report: {path}")
+
+
+def _show(judged: Evaluation) -> None:
+    unread = f", {judged.unreadable} unreadable ones left out" if judged.unreadable else ""
+    console.show(
+        f"{judged.source}: {judged.count:,} images{unread}; "
+        f"{judged.weights} weights, epoch {judged.epoch + 1}"
+    )
+    console.show_table(
+        ["metric", "value"],
+        [[name, _number(value)] for name, value in judged.metrics.items()],
+    )
+    console.show("")
+    console.show_table(
+        ["class", "images", "precision", "recall", "f1", "roc_auc", "average_precision"],
+        [
+            [
+                scores.name,
+                f"{scores.count:,}",
+                *map(
+                    _number,
+                    (scores.precision, scores.recall, scores.f1, scores.roc_auc,
+                     scores.average_precision),
+                ),
+            ]
+            for scores in judged.classes
+        ],
+    )  # fmt: skip
+    console.show("\nconfusion matrix (row: true class, column: predicted)")
+    console.show_table(
+        ["", *judged.class_names],
+        [
+            [name, *(f"{count:,}" for count in row)]
+            for name, row in zip(judged.class_names, judged.confusion.tolist(), strict=True)
+        ],
+    )
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

@@ -1,0 +1,92 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.data.sources import SourceOptions
+
+_TABLE = "A table of labels"
+_FOLDERS = "Separate folders"
+_GROUPS = "Groups and links"
+
+
+class WeightsChoice(StrEnum):
+    """Which weights of a run."""
+
+    best = "best"
+    last = "last"
+
+
+class SplitChoice(StrEnum):
+    """Which split of a run."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/auto-20260101-120000.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Weights = Annotated[WeightsChoice, typer.Option(help="The best epoch's weights or the last's.")]
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A folder of class folders, or of train/validation/test folders holding them; "
+        "a saved manifest; the images' folder with --labels."
+    ),
+]
+Train = Annotated[
+    Path | None, typer.Option(help="Class folders to train on.", rich_help_panel=_FOLDERS)
+]
+Validation = Annotated[
+    Path | None, typer.Option(help="Class folders to choose weights by.", rich_help_panel=_FOLDERS)
+]
+Test = Annotated[
+    Path | None, typer.Option(help="Class folders to judge on.", rich_help_panel=_FOLDERS)
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="A .csv, .tsv or .parquet, one row an image.", rich_help_panel=_TABLE),
+]
+PathCol = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of file names; the extension may be missing.", rich_help_panel=_TABLE
+    ),
+]
+LabelCol = Annotated[str | None, typer.Option(help="Column of labels.", rich_help_panel=_TABLE)]
+GroupCol = Annotated[
+    str | None,
+    typer.Option(help="Column of what stays together: patient, lesion.", rich_help_panel=_TABLE),
+]
+SplitCol = Annotated[
+    str | None,
+    typer.Option(help="Column of train, validation or test.", rich_help_panel=_TABLE),
+]
+FoldCol = Annotated[
+    str | None, typer.Option(help="Column of fold numbers.", rich_help_panel=_TABLE)
+]
+GroupRegex = Annotated[
+    str | None,
+    typer.Option(
+        help="Finds the group in each file's path: the first (...), or the whole match.",
+        rich_help_panel=_GROUPS,
+    ),
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links out of the folder.",
+                       rich_help_panel=_GROUPS)
+]  # fmt: skip
+
+
+def source_options(values: dict[str, Any]) -> SourceOptions:
+    """Return the scan's share of a command's parameters."""
+    names = SourceOptions.__optional_keys__
+    chosen: SourceOptions = {}  # type: ignore[typeddict-item,unused-ignore]
+    chosen.update({name: values[name] for name in names if values.get(name)})  # type: ignore[typeddict-item]
+    return chosen

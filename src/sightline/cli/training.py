@@ -1,0 +1,119 @@
+"""train, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sightline
+from sightline.cli import console, options
+from sightline.runs import Run, check_new, new_run_path
+
+_DEMO_MINUTES = 0.5
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(console.told_plainly(train))
+    app.command()(console.told_plainly(demo))
+
+
+def train(
+    data: options.Data = None,
+    recipe: Annotated[
+        str, typer.Option(help="A name (`sightline recipes` lists them) or a .toml file.")
+    ] = "auto",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one value of the recipe, e.g. train.epochs=3."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time that an automatic number of epochs is planned for.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; by default runs/RECIPE-DATE-TIME.")
+    ] = None,
+    only_train: Annotated[
+        bool, typer.Option("--only-train", help="No evaluation and no report.")
+    ] = False,
+    train: options.Train = None,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    labels: options.Labels = None,
+    path_col: options.PathCol = None,
+    label_col: options.LabelCol = None,
+    group_col: options.GroupCol = None,
+    split_col: options.SplitCol = None,
+    fold_col: options.FoldCol = None,
+    group_regex: options.GroupRegex = None,
+    follow_links: options.FollowLinks = False,
+    as_json: options.Json = False,
+) -> None:
+    """Do the whole job: scan, split if needed, train, evaluate, report."""
+    source = options.source_options(locals())
+    asked = list(changes or [])
+    if minutes is not None:
+        asked.append(f"train.minutes={minutes}")
+    run = sightline.train(
+        data,
+        recipe=recipe,
+        changes=asked,
+        out=out,
+        only_train=only_train,
+        progress=console.progress(as_json),
+        **source,
+    )
+    _end(run, as_json)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the digits are written.")] = Path("digits"),
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; by default runs/demo-DATE-TIME.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train on 1,797 real handwritten digits, written out as PNG folders: about a minute."""
+    from sightline.data.digits import write_digits
+
+    path = out or new_run_path("demo")
+    check_new(path)
+    run = sightline.train(
+        write_digits(folder),
+        changes={"train.minutes": _DEMO_MINUTES},
+        out=path,
+        progress=console.progress(as_json),
+    )
+    _end(run, as_json)
+
+
+def _end(run: Run, as_json: bool) -> None:
+    """Print what came out, and leave with the signal's code if one ended it."""
+    report = run.path / "report.html"
+    if as_json:
+        console.show_json(
+            {
+                "run": str(run.path),
+                "state": run.state,
+                "reason": run.info["reason"],
+                "epochs": len(run.history),
+                "best_epoch": run.history.best_epoch,
+                "evaluations": [judged.to_dict() for judged in run.evaluations],
+                "report": str(report) if report.exists() else None,
+            }
+        )
+    else:
+        for judged in run.evaluations:
+            console.show(
+                f"{judged.source.capitalize()} accuracy {judged.metrics['accuracy']:.4f}, "
+                f"balanced accuracy {judged.metrics['balanced_accuracy']:.4f} on "
+                f"{judged.count:,} images ({judged.weights} weights, epoch {judged.epoch + 1})"
+            )
+        if report.exists():
+            console.show(f"Report: {report}")
+        elif run.state == "interrupted" and len(run.history):
+            console.show(f"Judge what there is: sightline evaluate {run.path}")
+    if signal_number := run.info.get("signal"):
+        raise typer.Exit(128 + signal_number)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sightline.errors import RunError
+from sightline.records import ClassScores, Evaluation
+
+
+def evaluation(source: str = "test") -> Evaluation:
+    return Evaluation(
+        source=source,
+        count=10,
+        unreadable=1,
+        weights="best",
+        epoch=4,
+        model_fingerprint="f00d",
+        predictions_hash="beef",
+        metrics={"accuracy": 0.8, "roc_auc": None},
+        classes=(
+            ClassScores("kätzchen", 6, 0.8, 0.7, 0.75, None, None),
+            ClassScores("dog", 4, None, 0.0, None, 0.5, 0.25),
+        ),
+        confusion=np.array([[5, 1], [1, 3]]),
+    )
+
+
+def write(path: Path, plain: Any) -> Path:
+    path.write_text(json.dumps(plain, ensure_ascii=False), "utf-8")
+    return path
+
+
+def test_an_evaluation_comes_back_from_json_as_it_was() -> None:
+    text = json.dumps(evaluation().to_dict())
+    assert Evaluation.from_dict(json.loads(text)).to_dict() == evaluation().to_dict()
+
+
+def test_the_confusion_comes_back_as_whole_numbers() -> None:
+    back = Evaluation.from_dict(evaluation().to_dict())
+    assert back.confusion.dtype == np.int64
+    np.testing.assert_array_equal(back.confusion, [[5, 1], [1, 3]])
+
+
+def test_scores_of_the_classes_come_back_equal() -> None:
+    assert Evaluation.from_dict(evaluation().to_dict()).classes == evaluation().classes
+
+
+def test_the_class_names_are_those_of_the_scores_in_order() -> None:
+    assert evaluation().class_names == ("kätzchen", "dog")
+
+
+def test_a_file_of_evaluations_comes_back_oldest_first(tmp_path: Path) -> None:
+    plain = [evaluation(source).to_dict() for source in ("validation", "test")]
+    path = write(tmp_path / "e.json", {"evaluations": plain})
+    assert [one.source for one in Evaluation.load_all(path)] == ["validation", "test"]
+
+
+def test_names_in_a_file_of_evaluations_are_utf8(tmp_path: Path) -> None:
+    path = write(tmp_path / "e.json", {"evaluations": [evaluation().to_dict()]})
+    assert Evaluation.load_all(path)[0].class_names[0] == "kätzchen"
+
+
+def test_without_a_file_there_are_no_evaluations(tmp_path: Path) -> None:
+    assert Evaluation.load_all(tmp_path / "e.json") == []
+
+
+@pytest.mark.parametrize("plain", [{}, [], {"evaluations": [{"source": "test"}]}])
+def test_a_damaged_file_of_evaluations_is_refused_by_its_path(tmp_path: Path, plain: Any) -> None:
+    with pytest.raises(RunError, match=r"e\.json is damaged: .*evaluate again"):
+        Evaluation.load_all(write(tmp_path / "e.json", plain))
+
+
+def test_half_a_file_of_evaluations_is_refused_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text('{"evaluations": [')
+    with pytest.raises(RunError, match=r"e\.json is damaged"):
+        Evaluation.load_all(tmp_path / "e.json")

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.errors import DataError
+from sightline.records import MANIFEST_SCHEMA, Manifest, RecordIndex
+
+IDS = ["a/1.png", "a/2.png", "b/ünï 日本.png", "c.png"]
+LABELS = ["cat", "cat", "dog", None]
+
+
+def manifest(**columns: Any) -> Manifest:
+    values = {"record_id": IDS, "label": LABELS, "split": ["train", "test", "train", None]}
+    return Manifest.make(Path("/root of it"), values | columns, ignored={"hidden or system": 2})
+
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
+
+
+# --- what a manifest is ----------------------------------------------------------------
+
+
+def test_rows_become_sorted_by_record_id() -> None:
+    made = Manifest.make(Path("/r"), {"record_id": ["b", "a", "C"], "label": ["1", "2", "3"]})
+    assert made.table.select("record_id", "label").rows() == [("C", "3"), ("a", "2"), ("b", "1")]
+
+
+def test_class_names_are_the_sorted_labels() -> None:
+    assert manifest(label=["b", "a", "C", "a"]).class_names == ("C", "a", "b")
+
+
+def test_columns_that_are_left_out_are_null() -> None:
+    assert manifest().table["sha256"].null_count() == 4
+
+
+def test_every_record_weighs_one_unless_told() -> None:
+    assert manifest().table["weight"].to_list() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"record_id": ["a", "a", "b", "c"]}, "record_id must be sorted, distinct and never null"),
+        ({"record_id": ["a", None, "b", "c"]}, "record_id must be sorted, distinct and never null"),
+        ({"split": ["val", None, None, None]}, r"split must be one of .*, got \['val'\]"),
+    ],
+)
+def test_a_column_that_makes_no_sense_is_refused(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        manifest(**columns)
+
+
+def test_class_names_that_are_not_sorted_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"class_names must be sorted and distinct, got \('dog'"):
+        Manifest(Path("/r"), ("dog", "cat"), manifest().table)
+
+
+def test_a_label_outside_the_class_names_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"labels \['dog'\] are not in class_names \('cat',\)"):
+        Manifest(Path("/r"), ("cat",), manifest().table)
+
+
+def test_a_table_with_other_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"must have the columns \['record_id', 'label'"):
+        Manifest(Path("/r"), (), pl.DataFrame({"record_id": ["a"]}))
+
+
+def test_a_split_leaves_out_what_is_quarantined() -> None:
+    made = manifest(status=["quarantined", None, "ok", None])
+    assert made.of_split("train")["record_id"].to_list() == ["b/ünï 日本.png"]
+
+
+def test_counts_are_of_usable_images_in_class_order() -> None:
+    made = manifest(label=["b", "b", "a", "a"], status=["quarantined", None, "ok", None])
+    assert made.counts().rows() == [("a", 1, 0, 0, 2), ("b", 0, 0, 1, 1)]
+
+
+def test_new_splits_replace_the_old_ones_and_nothing_else() -> None:
+    before = manifest()
+    after = before.with_splits(pl.Series(["test"] * 4))
+    assert after.table["split"].to_list() == ["test"] * 4
+    assert after.table.drop("split").equals(before.table.drop("split"))
+
+
+# --- the fingerprint -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"record_id": [*IDS[:3], "d.png"]},
+        {"label": ["cat", "dog", "dog", None]},
+        {"label": ["cat", "cat", "dog", "dog"]},
+        {"split": ["train", "test", "validation", None]},
+        {"group": ["g", None, None, None]},
+        {"weight": [1, 1, 1, 2]},
+        {"bytes": [1, 2, 3, 4]},
+        {"status": ["quarantined", None, None, None]},
+    ],
+)
+def test_the_fingerprint_changes_with_what_training_depends_on(columns: dict[str, Any]) -> None:
+    assert manifest(**columns).fingerprint() != manifest().fingerprint()
+
+
+@pytest.mark.parametrize("columns", [{"mtime_ns": [1, 2, 3, 4]}, {"width": [9, 9, 9, 9]}])
+def test_the_fingerprint_does_not_depend_on_times_or_an_audit(columns: dict[str, Any]) -> None:
+    assert manifest(**columns).fingerprint() == manifest().fingerprint()
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_images_lie() -> None:
+    here, there = (Manifest.make(Path(root), {"record_id": ["a"]}) for root in ("/x", "/y"))
+    assert here.fingerprint() == there.fingerprint()
+
+
+def test_text_that_moves_from_one_column_to_the_next_changes_the_fingerprint() -> None:
+    one = Manifest.make(Path("/r"), {"record_id": ["ab"], "label": ["x"], "group": ["y"]})
+    two = Manifest.make(Path("/r"), {"record_id": ["ab"], "label": ["x"], "split": [None]})
+    assert one.fingerprint() != two.fingerprint()
+
+
+def test_a_separator_inside_a_name_cannot_imitate_two_records() -> None:
+    one = Manifest.make(Path("/r"), {"record_id": ["a", "b\x1fc"], "group": ["d", "e"]})
+    two = Manifest.make(Path("/r"), {"record_id": ["a\x1fb", "c"], "group": ["d", "e"]})
+    assert one.fingerprint() != two.fingerprint()
+
+
+# --- saved and loaded ------------------------------------------------------------------
+
+
+def test_a_saved_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
+    before = manifest(phash=[2**64 - 1, None, 0, 1], fold=[0, 1, None, 2])
+    before.save(tmp_path / "m.parquet")
+    after = Manifest.load(tmp_path / "m.parquet")
+    assert (after.root, after.class_names) == (before.root, before.class_names)
+    assert dict(after.ignored) == {"hidden or system": 2}
+    assert after.table.equals(before.table)
+
+
+@settings(deadline=None, max_examples=30)
+@given(records=st.dictionaries(names, st.one_of(st.none(), names), min_size=1, max_size=20))
+def test_any_names_come_back_with_the_same_fingerprint(
+    tmp_path_factory: pytest.TempPathFactory, records: dict[str, str | None]
+) -> None:
+    path = tmp_path_factory.mktemp("saved") / "m.parquet"
+    before = Manifest.make(Path("/r"), {"record_id": [*records], "label": [*records.values()]})
+    before.save(path)
+    assert Manifest.load(path).fingerprint() == before.fingerprint()
+
+
+def test_a_manifest_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"no manifest at {tmp_path}/m\.parquet\. Make one"):
+        Manifest.load(tmp_path / "m.parquet")
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_text("not a table")
+    with pytest.raises(DataError, match=r"m\.parquet is not a Sightline manifest"):
+        Manifest.load(tmp_path / "m.parquet")
+
+
+def test_a_parquet_file_of_someone_else_is_refused(tmp_path: Path) -> None:
+    pl.DataFrame(schema=MANIFEST_SCHEMA).write_parquet(tmp_path / "m.parquet")
+    with pytest.raises(DataError, match=r"m\.parquet is not a Sightline manifest"):
+        Manifest.load(tmp_path / "m.parquet")
+
+
+def test_a_manifest_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    manifest().table.write_parquet(
+        tmp_path / "m.parquet",
+        metadata={"sightline": '{"schema_version": 99, "root": "/r", "class_names": []}'},
+    )
+    with pytest.raises(DataError, match=r"manifest version 99; this Sightline knows 1\. Update"):
+        Manifest.load(tmp_path / "m.parquet")
+
+
+# --- the mapped index ------------------------------------------------------------------
+
+
+def saved_index(tmp_path: Path, **columns: Any) -> Path:
+    manifest(**columns).save(tmp_path / "m.parquet")
+    return tmp_path / "m.parquet.npy"
+
+
+def test_the_mapped_index_is_the_index_of_the_manifest(tmp_path: Path) -> None:
+    mapped, made = RecordIndex.open(saved_index(tmp_path)), manifest().index()
+    assert (mapped.root, mapped.class_names) == (made.root, made.class_names)
+    for name in ("names", "offsets", "labels", "weights", "splits"):
+        np.testing.assert_array_equal(getattr(mapped, name), getattr(made, name))
+
+
+def test_the_mapped_index_knows_every_record_id(tmp_path: Path) -> None:
+    mapped = RecordIndex.open(saved_index(tmp_path))
+    assert [mapped.record_id(row) for row in range(len(mapped))] == IDS
+
+
+def test_the_path_of_a_row_is_below_the_root() -> None:
+    assert manifest().index().path(2) == "/root of it/b/ünï 日本.png"
+
+
+def test_the_mapped_index_is_mapped_and_cannot_be_written(tmp_path: Path) -> None:
+    mapped = RecordIndex.open(saved_index(tmp_path))
+    with pytest.raises(ValueError, match="read-only"):
+        mapped.labels[0] = 5
+
+
+def test_labels_of_the_index_point_into_the_class_names() -> None:
+    assert manifest().index().labels.tolist() == [0, 0, 1, -1]
+
+
+def test_rows_of_a_split_leave_out_what_is_quarantined() -> None:
+    index = manifest(status=["quarantined", None, "ok", None]).index()
+    assert index.rows_of("train").tolist() == [2]
+
+
+def test_without_a_split_the_index_gives_every_row() -> None:
+    assert manifest().index().rows_of(None).tolist() == [0, 1, 2, 3]
+
+
+def test_an_unknown_split_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"one of \('train', 'validation', 'test'\).* got 'val'"):
+        manifest().index().rows_of("val")  # type: ignore[arg-type]
+
+
+def test_an_empty_manifest_has_an_empty_index(tmp_path: Path) -> None:
+    Manifest.make(Path("/r"), {"record_id": [], "label": []}).save(tmp_path / "m.parquet")
+    assert len(RecordIndex.open(tmp_path / "m.parquet.npy")) == 0
+
+
+@pytest.mark.parametrize("kept", [0, 10, 90, 150, -1])
+def test_an_index_that_is_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
+    path = saved_index(tmp_path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"m\.parquet\.npy .*Scan the images again"):
+        RecordIndex.open(path)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(100, np.uint8), np.zeros((4, 8)), np.float64(1.5), np.zeros(3, np.uint8)]
+)
+def test_another_array_is_no_index(tmp_path: Path, array: Any) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(DataError, match=r"x\.npy .*Scan the images again"):
+        RecordIndex.open(tmp_path / "x.npy")
+
+
+def test_an_index_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.npy cannot be read as an index"):
+        RecordIndex.open(tmp_path / "x.npy")
+
+
+def test_an_index_whose_inside_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    path = saved_index(tmp_path)
+    flat = np.load(path)
+    flat[8] += 1  # rows
+    np.save(path, flat)
+    with pytest.raises(DataError, match=r"where its header promises [\d,]+: it is cut short"):
+        RecordIndex.open(path)
