@@ -124,12 +124,16 @@ def _unknown(key: str) -> str:
 
 
 def _all_keys() -> list[str]:
-    """Return "seed", "train.epochs" and all other keys."""
+    """Return "seed", "train", "train.epochs" and all other keys."""
     keys = []
     for name, field in Recipe.model_fields.items():
-        inner = getattr(field.annotation, "model_fields", None)
-        keys += [f"{name}.{key}" for key in inner] if inner else [name]
+        inner = getattr(field.annotation, "model_fields", {})
+        keys += [name, *(f"{name}.{key}" for key in inner)]
     return keys
+
+
+def _first_key(section: str) -> str:
+    return next(key for key in _all_keys() if key.startswith(f"{section}."))
 
 
 def _in_words(error: ValidationError) -> str:
@@ -144,7 +148,9 @@ def _in_words(error: ValidationError) -> str:
         elif fault["type"] == "extra_forbidden":
             text = _unknown(key)
         elif fault["type"] == "missing":
-            text = "is missing"
+            text = "is missing" if len(fault["loc"]) <= 2 else "has too few values"
+        elif fault["type"] == "model_type":
+            text = f"is a section; set one of its keys, such as {_first_key(key)}"
         else:
             text = fault["msg"][0].lower() + fault["msg"][1:]
             values.setdefault(key, fault["input"])

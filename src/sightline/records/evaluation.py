@@ -40,8 +40,9 @@ class Evaluation:
         epoch: 0-based epoch those weights are from.
         model_fingerprint: The model's identity.
         predictions_hash: The content hash of the predictions judged.
-        metrics: accuracy, balanced_accuracy, precision, recall, f1 (macro), roc_auc,
-            average_precision, log_loss; None where a metric is not defined.
+        metrics: accuracy, balanced_accuracy, macro_precision, macro_recall, macro_f1, roc_auc,
+            average_precision, log_loss, and for two classes precision, recall, f1 of the second;
+            None where a metric is not defined.
         classes: Per-class scores, in class order.
         confusion: (K, K) counts, row = true class, column = predicted class.
         root: Folder that the record ids are relative to; "" when it is not known.

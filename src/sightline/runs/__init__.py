@@ -2,13 +2,13 @@
 
     runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  plan.txt  run.log
                 history.jsonl  checkpoints/step-*/  best.safetensors  model.json  model.keras
-                predictions/  evaluation.json  history.png  report.html
+                predictions/  evaluation.json  history.png  report.html  events/ (TensorBoard)
 
 Every file but the two logs is written beside its final name, fsynced and renamed, so a reader
 never meets half a file; every line of `history.jsonl` carries its own CRC.
 
 files        atomic writes, weights with their sha256
-epochs       history.jsonl
+epochs       history.jsonl, events/
 checkpoints  checkpoints/
 folder       the folder as a whole: made, locked, opened, listed
 journal      run.json and run.log, from the first second to the last
@@ -18,7 +18,7 @@ tables       rows streamed into a CSV or parquet file
 from __future__ import annotations
 
 from sightline.runs.checkpoints import latest_checkpoint, save_checkpoint
-from sightline.runs.epochs import append_history, read_history
+from sightline.runs.epochs import Events, append_history, read_history
 from sightline.runs.files import (
     file_sha256,
     read_tensors,
@@ -42,6 +42,7 @@ from sightline.runs.tables import check_table_path, write_rows
 
 __all__ = [
     "FORMAT_VERSION",
+    "Events",
     "Journal",
     "Logged",
     "Run",

@@ -1,4 +1,4 @@
-"""`history.jsonl`: an epoch a line, each line with the CRC of its own text."""
+"""An epoch a line: `history.jsonl` with the CRC of each line, and TensorBoard's `events/`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tensorboardX import SummaryWriter
 
 from sightline.errors import RunError
 
@@ -59,3 +61,30 @@ def _intact(line: str) -> dict[str, Any] | None:
         return row if zlib.crc32(json.dumps(row).encode()) == crc else None
     except (ValueError, KeyError, AttributeError, TypeError):
         return None
+
+
+class Events:
+    """TensorBoard events of a run: loss and metrics of training and validation side by side.
+
+    Args:
+        folder: `events/` of the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._writer = SummaryWriter(str(folder))
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add one epoch; `epoch` is its step."""
+        for name, value in row.items():
+            if name == "epoch" or not isinstance(value, (int, float)):
+                continue
+            if name.startswith("val_"):
+                tag = f"{name.removeprefix('val_')}/validation"
+            else:
+                tag = f"{name}/train" if f"val_{name}" in row else f"training/{name}"
+            self._writer.add_scalar(tag, value, row["epoch"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """End the file and its thread."""
+        self._writer.close()

@@ -76,7 +76,7 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
 
 def write_tensors(path: Path, tensors: Tensors) -> str:
     """Write weights as safetensors and return the sha256 of the file."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     content = save(contiguous)  # its own save_file would make the file private to this user
     write_atomically(path, lambda beside: beside.write_bytes(content))
     return file_sha256(path)

@@ -7,12 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from sightline import runs
 from sightline.data import pictures
 from sightline.data.stream import StreamConfig
 from sightline.errors import DataError
 from sightline.judging import evaluation, reports
-from sightline.records import Evaluation, Picture
+from sightline.records import SPLITS, Evaluation, Manifest, Picture
 from sightline.runs import Run
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def _contents(run: Run) -> reports.ReportContents:
         facts=_facts(run),
         plan=run.plan,
         manifest_counts=manifest.counts(),
+        group_counts=_group_counts(manifest),
         ignored=manifest.ignored,
         data_facts=_data_facts(run),
         history=run.history,
@@ -137,6 +140,13 @@ def _data_facts(run: Run) -> list[tuple[str, str]]:
     return rows
 
 
+def _group_counts(manifest: Manifest) -> dict[str, int]:
+    """Return how many groups each split has; {} where there are none."""
+    grouped = manifest.table.drop_nulls("group")
+    splits = [split for split in SPLITS if len(grouped) and len(manifest.of_split(split))]
+    return {split: grouped.filter(pl.col("split") == split)["group"].n_unique() for split in splits}
+
+
 def _training_pictures(run: Run) -> list[Picture]:
     try:
         config = StreamConfig.of(run.recipe, training=True)
@@ -153,8 +163,9 @@ def _mistakes(run: Run, judged: Evaluation) -> list[Picture]:
         root = Path(judged.root)
         for mistake in evaluation.worst_mistakes(predictions, _WORST_MISTAKES):
             caption = (
-                f"{mistake.record_id}: is {mistake.label}, predicted {mistake.predicted} "
-                f"({mistake.probability:.0%})"
+                f"{mistake.label} taken for {mistake.predicted}\n"
+                f"{mistake.probability:.1%} sure, {mistake.label_probability:.1%} for "
+                f"{mistake.label}\n{mistake.record_id}"
             )
             found.append(pictures.thumbnail(root / mistake.record_id, caption))
     except DataError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -133,6 +134,7 @@ def _fit(
         Stream(
             plan.manifest, split="validation", config=plan.stream_config("validation")
         ) as validation,
+        closing(keeper.events),
     ):
         outcome = training.fit(
             model,

@@ -100,22 +100,24 @@ def decode_jpeg(
             strict=True,
         )
     except ValueError as error:
-        raise _scan_error(error) from error
+        raise _scan_error(content, error) from error
     return _rgb_of_cmyk(pixels) if colorspace == "CMYK" else pixels
 
 
-def _scan_error(error: ValueError) -> DataError:
+def _scan_error(content: bytes, error: ValueError) -> DataError:
     detail = str(error)
-    if "Premature end of JPEG file" in detail:
-        return DataError(
-            "the JPEG ends before its last pixels: it was cut off. Copy or download it again.",
-            reason="TRUNCATED",
-        )
     if "subsampling" in detail:
         return DataError(
             "the JPEG stores its colours with an unusual subsampling that is not decoded here. "
             "Save it again as an ordinary JPEG or PNG.",
             reason="UNSUPPORTED_DEPTH",
+        )
+    # A file cut inside the tables of a later scan is called a bad table.
+    no_end = content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    if "Premature end of JPEG file" in detail or no_end:
+        return DataError(
+            "the JPEG ends before its last pixels: it was cut off. Copy or download it again.",
+            reason="TRUNCATED",
         )
     return DataError(
         f"the JPEG is damaged inside: {detail}. Some of its pixels would be wrong; replace it.",

@@ -51,8 +51,11 @@ def build(
     try:
         inputs = keras.Input(shape, name="image")
         features = _NETWORKS[recipe.model.network](recipe, inputs, seeds)
-        outputs = _head(num_classes, class_shares, next(seeds))(features)
-        return keras.Model(inputs, outputs, name=recipe.model.network.replace("-", "_"))
+        head = _head(num_classes, next(seeds))
+        model = keras.Model(inputs, head(features), name=recipe.model.network.replace("-", "_"))
+        if class_shares is not None:  # assigned: an initializer of ours would not load in Keras
+            head.bias.assign(initial_bias(class_shares))
+        return model
     except ValueError as error:
         if "Negative dimension" in str(error) or "negative" in str(error):
             raise RecipeError(
@@ -187,35 +190,26 @@ _NETWORKS: dict[str, Callable[[Recipe, keras.KerasTensor, Iterator[int]], keras.
 }
 
 
-def _head(num_classes: int, class_shares: npt.NDArray[np.float64] | None, seed: int) -> keras.Layer:
+def initial_bias(class_shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the output bias that starts a network at the class shares.
+
+    (1,) log(positives / negatives) for two classes, (K,) log(share) for several; a share of 0
+    counts as one in a million.
+    """
+    shares = np.clip(class_shares, 1e-6, 1)
+    return np.asarray(np.log(shares[1:] / shares[:1]) if len(shares) == 2 else np.log(shares))
+
+
+def _head(num_classes: int, seed: int) -> keras.Layer:
     """Return the output layer: one sigmoid for two classes, softmax otherwise."""
-    bias: keras.initializers.Initializer | str = "zeros"
     binary = num_classes == 2
-    if class_shares is not None:
-        shares = np.clip(class_shares, 1e-6, 1)
-        start = np.log(shares[1:] / shares[:1]) if binary else np.log(shares)
-        bias = _FixedBias(start.tolist())
     return layers.Dense(
         1 if binary else num_classes,
         activation="sigmoid" if binary else "softmax",
         kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-        bias_initializer=bias,
         dtype="float32",
         name="probabilities",
     )
-
-
-class _FixedBias(keras.initializers.Initializer):
-    """Starts a vector at given values."""
-
-    def __init__(self, values: list[float]) -> None:
-        self.values = values
-
-    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> object:
-        return keras.ops.reshape(keras.ops.convert_to_tensor(self.values, dtype=dtype), shape)
-
-    def get_config(self) -> dict[str, list[float]]:
-        return {"values": self.values}
 
 
 def _apply(x: keras.KerasTensor, stack: _Stack) -> keras.KerasTensor:

@@ -26,12 +26,17 @@ class Keeper:
         recipe: Resolved.
         class_names: In output order.
         card: What `model.json` holds so far.
+        events: TensorBoard's copy of the history.
     """
 
     run: Path
     recipe: Recipe
     class_names: tuple[str, ...]
     card: dict[str, Any] = field(default_factory=dict)
+    events: runs.Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = runs.Events(self.run / "events")
 
     def epoch_done(
         self, model: keras.Model, row: Mapping[str, Any], *, step: int, best: bool
@@ -44,6 +49,9 @@ class Keeper:
             step: Steps of the whole training so far.
             best: Whether this epoch is better than all before.
         """
+        # First, so that no weights are ever kept of an epoch that the history does not know.
+        runs.append_history(self.run / "history.jsonl", row)
+        self.events.add(row)
         weights = get_weights(model)
         state = {f"model/{name}": array for name, array in weights.items()} | {
             f"optimizer/{number:03d}": np.asarray(keras.ops.convert_to_numpy(variable))
@@ -57,7 +65,6 @@ class Keeper:
             self.card["best_value"] = row[self.recipe.train.best]
         self.card["last_epoch"] = row["epoch"]
         runs.write_json(self.run / "model.json", self.card)
-        runs.append_history(self.run / "history.jsonl", row)
 
     def export_keras(self, model: keras.Model) -> None:
         """Write `model.keras`, for Keras users; `model` must have the best weights."""

@@ -1,0 +1,49 @@
+# Everything a developer or CI runs. `make` prints this list.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check fix bench lock clean
+
+help:       ## print this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 12
+
+# The locked dependencies with their hashes, then the project itself, editable.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Sightline needs Python 3.11 or newer; set one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)      ## train on handwritten digits and write a report, in about a minute
+	$(BIN)/sightline demo
+
+test: $(INSTALLED)      ## the test suite without the long proofs
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(INSTALLED)  ## every test, also the long proofs
+	$(BIN)/pytest
+
+check: $(INSTALLED)     ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(INSTALLED)       ## let ruff format and repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)     ## measure; prints machine, versions, median and spread
+	$(BIN)/python benchmarks/stream.py
+
+lock:                   ## write requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \
+		--generate-hashes --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
+
+clean:                  ## remove the environment and every cache; runs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
