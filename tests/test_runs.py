@@ -97,6 +97,13 @@ def test_the_final_name_holds_the_old_file_until_the_new_one_is_whole(tmp_path: 
     assert seen == ["old"]
 
 
+def test_a_reader_that_has_the_old_file_open_reads_it_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with (tmp_path / "a.txt").open() as reader:
+        write_atomically(tmp_path / "a.txt", lambda path: path.write_text("new"))
+        assert reader.read() == "old"
+
+
 def test_writers_see_the_suffix_of_the_final_name(tmp_path: Path) -> None:
     suffixes: list[str] = []
 

@@ -195,6 +195,13 @@ def test_a_rare_class_is_on_every_side() -> None:
     assert sizes(manifest, "b") == (1, 1, 1)
 
 
+def test_a_large_share_leaves_a_group_to_every_other_side() -> None:
+    shares = SplitShares(validation=0.05, test=0.9)
+    manifest = assign(make_manifest(single(3) + single(4, "b")), shares, seed=0)
+    assert sizes(manifest, "a") == (1, 1, 1)
+    assert sizes(manifest, "b") == (1, 1, 2)
+
+
 def test_a_huge_group_stays_in_train() -> None:
     huge = [(f"h{number}", "a", "huge") for number in range(90)]
     manifest = assign(make_manifest(huge + single(30) + single(50, "b")), SplitShares(), seed=0)

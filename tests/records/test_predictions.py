@@ -135,6 +135,35 @@ def test_saved_predictions_carry_their_content_hash(tmp_path: Path) -> None:
     assert about["content_hash"] == predictions().content_hash()
 
 
+# --- loaded and joined -----------------------------------------------------------------
+
+
+def test_saved_predictions_come_back_as_they_were(tmp_path: Path) -> None:
+    predictions().save(tmp_path / "p.parquet")
+    back = Predictions.load(tmp_path / "p.parquet")
+    assert back.content_hash() == predictions().content_hash()
+    assert (back.model_fingerprint, back.weights, back.epoch) == ("f00d", "last", 3)
+
+
+def test_no_predictions_come_back_as_none(tmp_path: Path) -> None:
+    nothing = np.zeros((0, 2), np.float32)
+    Predictions.make(class_names=("a", "b"), record_ids=[], probabilities=nothing).save(
+        tmp_path / "p.parquet"
+    )
+    assert Predictions.load(tmp_path / "p.parquet").probabilities.shape == (0, 2)
+
+
+def test_predictions_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{tmp_path}/p\.parquet holds no predictions"):
+        Predictions.load(tmp_path / "p.parquet")
+
+
+def test_another_table_holds_no_predictions(tmp_path: Path) -> None:
+    pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=r"p\.parquet holds no predictions"):
+        Predictions.load(tmp_path / "p.parquet")
+
+
 # --- the content hash ------------------------------------------------------------------
 
 

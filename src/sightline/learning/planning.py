@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.data.stream import StreamConfig, usable_cores
+from sightline.errors import DataError
 from sightline.learning.models import backend, forward, networks
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
@@ -59,11 +60,11 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
     """Return the plan for a split manifest; builds the network once to count its arithmetic.
 
     Raises:
+        DataError: A class has no training image.
         RecipeError: The recipe does not fit the data or the network.
     """
     machine = backend.describe(backend_name)
-    table = manifest.counts()
-    counts = table["train"].to_numpy().astype(np.int64)
+    counts = _training_counts(manifest)
     train_count = int(counts.sum())
     recipe, reasons = resolve_shape(recipe, facts)
     summary = forward.summarise(_build(recipe, counts, "float32"))
@@ -88,9 +89,21 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
         *more,
         why,
         *_balance(recipe, counts, manifest.class_names),
-        *_costs(recipe, facts, summary, speed, train_count, int(table["validation"].sum())),
+        *_costs(recipe, facts, summary, speed, train_count, len(manifest.of_split("validation"))),
     ]
     return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences))
+
+
+def _training_counts(manifest: Manifest) -> npt.NDArray[np.int64]:
+    """Return (K,) training images a class, in class order."""
+    found = dict(manifest.counts().select("label", "train").iter_rows())
+    missing = [name for name in manifest.class_names if not found.get(name)]
+    if missing:
+        raise DataError(
+            f"classes {missing} of {manifest.root} have no training image, so they cannot be "
+            "learned. Put images of them into train, or leave these classes out."
+        )
+    return np.asarray([found[name] for name in manifest.class_names], np.int64)
 
 
 def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
@@ -103,7 +116,7 @@ def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
     sides = ", ".join(
         f"{name} {int(counts[name].sum()):,}" for name in ("train", "validation", "test")
     )
-    classes = ", ".join(f"{name} {count:,}" for name, count in facts.class_counts.items())
+    classes = ", ".join(f"{name} ({count:,})" for name, count in facts.class_counts.items())
     sentences = [
         f"Found {facts.count:,} images of {len(facts.class_counts)} classes: {classes}.",
         f"Splits: {sides}.",
@@ -114,8 +127,7 @@ def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
         ignored = ", ".join(f"{count:,} {kind}" for kind, count in manifest.ignored.items())
         sentences.append(f"Passed over: {ignored}.")
     if manifest.table["group"].null_count() < len(manifest):
-        groups = manifest.table["group"].n_unique()
-        sentences.append(f"{groups:,} groups; a group is never on two sides of the split.")
+        sentences.append(manifest.groups_in_words())
     if facts.unreadable:
         sentences.append(
             f"{len(facts.unreadable)} of the sample cannot be read, first: {facts.unreadable[0][1]}"
@@ -145,8 +157,8 @@ def _balance(
     elif recipe.balance.initial_bias:
         top = int(counts.argmax())
         sentences.append(
-            f"Initial bias log(share of each class): it starts at "
-            f"{counts[top] / counts.sum():.0%} {class_names[top]}."
+            f"Initial bias log(share of each class): it starts at the classes' own shares, "
+            f"{counts[top] / counts.sum():.0%} for {class_names[top]!r}."
         )
     return sentences
 
@@ -169,7 +181,8 @@ def _costs(
     basis = "measured on this network" if speed.measured else "from its arithmetic"
     held = "reading" if reading > computing else "computing"
     return [
-        f"At most {recipe.train.epochs} epochs, about {duration(seconds)} "
+        f"At most {recipe.train.epochs} epoch{'s' * (recipe.train.epochs > 1)}, "
+        f"about {duration(seconds)} "
         f"(speed {basis}; {held} decides), about {megabytes:,.0f} MB of disk."
     ]
 

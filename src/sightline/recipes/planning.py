@@ -97,7 +97,10 @@ def _augmentation_in_words(recipe: Recipe) -> list[str]:
         f"shifts up to {max(augment.width_shift, augment.height_shift):.0%}"
         if augment.width_shift or augment.height_shift
         else "",
+        f"shear up to {augment.shear:g} degrees" if augment.shear else "",
         f"zoom up to {augment.zoom:.0%}" if augment.zoom else "",
+        "mirrored left and right half of the time" if augment.horizontal_flip else "",
+        "mirrored up and down half of the time" if augment.vertical_flip else "",
     ]
     said = ", ".join(move for move in moves if move)
     sentences = [f"Training images are varied anew each epoch: {said}."] if said else []

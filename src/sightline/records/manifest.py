@@ -126,6 +126,20 @@ class Manifest:
             pl.len().cast(pl.Int64).alias("total"),
         ).sort("label")  # fmt: skip
 
+    def groups_in_words(self) -> str:
+        """Return how many groups there are, and whether the splits keep them together."""
+        grouped = self.table.drop_nulls("group")
+        sides = grouped.drop_nulls("split").group_by("group").agg(pl.col("split").n_unique())
+        divided = sides.filter(pl.col("split") > 1)["group"].sort()
+        count = grouped["group"].n_unique()
+        if not len(divided):
+            return f"{count:,} groups; none is on two sides of the split."
+        return (
+            f"{count:,} groups, and {len(divided):,} of them are on two sides of the given split, "
+            f"such as {divided[0]!r}: figures will look better than they are. Leave the splits "
+            "out and Sightline keeps groups together."
+        )
+
     def index(self) -> RecordIndex:
         """Return the flat arrays that a stream needs; quarantined rows belong to no split."""
         positions = {name: number for number, name in enumerate(self.class_names)}

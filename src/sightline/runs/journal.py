@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -79,9 +80,12 @@ class Journal:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Note the run as failed, with the reason, when what is inside raises."""
+        """Note the run as failed, or interrupted, when what is inside raises."""
         try:
             yield
+        except KeyboardInterrupt:
+            self.end("interrupted", "Interrupted by Ctrl-C.", signal=signal.SIGINT)
+            raise
         except BaseException as error:
             self.end("failed", f"{type(error).__name__}: {error}")
             raise

@@ -65,7 +65,9 @@ def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Fig
 
 
 def _contents(run: Run) -> reports.ReportContents:
-    manifest, evaluations = run.manifest, run.evaluations
+    manifest = run.manifest
+    # What was never looked at first; the split that chose the weights last.
+    evaluations = sorted(run.evaluations, key=lambda judged: judged.source == "validation")
     return reports.ReportContents(
         name=run.name,
         headline=_headline(run, evaluations),
@@ -110,7 +112,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("State", f"{run.state}. {info.get('reason', '')}"),
         ("Recipe", run.recipe.name),
         ("Seed", str(run.recipe.seed)),
-        ("Started", info["started"]),
+        ("Started", info["started"][:16].replace("T", " ") + " UTC"),
         ("Training time", str(timedelta(seconds=round(info.get("seconds", 0))))),
         ("Peak memory", f"{info.get('peak_memory_mb', 0):,} MB"),
         ("Device", f"{info['device']}, {info['threads']} threads"),
@@ -126,7 +128,7 @@ def _data_facts(run: Run) -> list[tuple[str, str]]:
     facts, manifest = run.facts, run.manifest
     rows = [
         ("Folder", str(manifest.root)),
-        ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.0f} MB"),
+        ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),
         ("Formats", ", ".join(facts.formats)),
         ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
         ("Median", f"{facts.height} x {facts.width}"),
@@ -136,7 +138,7 @@ def _data_facts(run: Run) -> list[tuple[str, str]]:
     ]
     groups = manifest.table["group"]
     if groups.null_count() < len(groups):
-        rows.append(("Groups", f"{groups.n_unique():,}; none is on two sides"))
+        rows.append(("Groups", manifest.groups_in_words()))
     return rows
 
 

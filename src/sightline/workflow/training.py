@@ -84,11 +84,21 @@ def train(
         log.say(outcome.reason)
     run = runs.open_run(path)
     if outcome.state == "finished" and not only_train:
-        for split in ("validation", "test"):
-            if len(manifest.of_split(split)):
-                evaluate(run, split=split, progress=log)
-        report(run)
+        _judge(run, log)
     return run
+
+
+def _judge(run: Run, log: Progress) -> None:
+    """Evaluate every held-out split, and write the report."""
+    for split in ("validation", "test"):
+        if len(run.manifest.of_split(split)):
+            evaluate(run, split=split, progress=log)
+        elif split == "test":
+            log.say(
+                "There are no test images. The validation split chose the weights, so its "
+                "figures are optimistic; judge on images never seen: sightline evaluate --data"
+            )
+    report(run)
 
 
 def _write_plan(path: Path, plan: Plan, log: Logged) -> Journal:

@@ -40,10 +40,10 @@ def choose(wanted: str = "auto") -> str:
         )
     if name not in BACKENDS:
         raise SetupError(f"KERAS_BACKEND is {name!r}; Sightline runs on {', '.join(BACKENDS)}")
-    os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet_start():
         require(name, extra=name)
+        os.environ["KERAS_BACKEND"] = name  # not before: a failed choice must not bind the next
         require("keras", extra=name)
         _accelerators(name)  # looking for a GPU is where the drivers talk
     return name
@@ -83,6 +83,12 @@ def processor_has_bfloat16() -> bool:
 
 def _loaded(wanted: str) -> str:
     loaded = str(sys.modules["keras"].config.backend())
+    if loaded not in BACKENDS:
+        raise SetupError(
+            f"Keras was already imported with backend {loaded!r}, which cannot train; Sightline "
+            f"runs on {', '.join(BACKENDS)}. Set the variable KERAS_BACKEND to one of them "
+            "before Python starts."
+        )
     if wanted in ("auto", loaded):
         return loaded
     raise SetupError(

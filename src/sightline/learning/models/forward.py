@@ -62,10 +62,12 @@ def set_weights(model: keras.Model, arrays: Mapping[str, npt.NDArray[np.generic]
             f"first {differing[:3]}. The run was written by another version of its recipe."
         )
     for name, variable in variables.items():
-        if tuple(variable.shape) != arrays[name].shape:
+        there = (arrays[name].shape, arrays[name].dtype.name)
+        here = (tuple(variable.shape), variable.dtype)
+        if there != here:
             raise RunError(
-                f"weight {name} is {arrays[name].shape} in the run and {tuple(variable.shape)} "
-                "in the network"
+                f"weight {name} is {there[0]} {there[1]} in the run and {here[0]} {here[1]} in "
+                "the network. The run was written by another version of its recipe."
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -53,7 +53,8 @@ class _Tally:
     confusion: npt.NDArray[np.int64]
     entropy: float = 0.0
     objective: float = 0.0
-    steps: int = 0
+    records: int = 0
+    unread: int = 0
     waiting: float = 0.0
     computing: float = 0.0
 
@@ -74,7 +75,8 @@ def fit(
 ) -> Outcome:
     """Train a compiled model and keep what it reaches in the keeper's run folder.
 
-    Ctrl-C or SIGTERM ends it after the step in hand; finished epochs are kept.
+    Ctrl-C or SIGTERM ends it after the step in hand, of training or of validation; an epoch
+    counts as finished, and is kept, once it was validated.
 
     Raises:
         RunError: The objective became NaN or infinite; the message names step and records.
@@ -99,8 +101,10 @@ def fit(
                     break
                 with averaged_weights(model):
                     row = _describe(tally, train, recipe, epoch, model)
-                    row |= _validate(model, validation, recipe, step)
-                    row |= _costs(tally, train, started)
+                    validated = _validate(model, validation, recipe, step, request)
+                    if not validated:
+                        break
+                    row |= validated | _costs(tally, train, started)
                     improved = best.better(row[best.column])
                     keeper.epoch_done(model, row, step=(epoch + 1) * steps, best=improved)
                     listeners.on_epoch_end(epoch, row)
@@ -125,13 +129,12 @@ def _train_epoch(
 ) -> _Tally:
     classes = len(train.class_names)
     tally = _Tally(np.zeros((classes, classes), np.int64))
-    current = None
     before = time.perf_counter()
     for number, batch in enumerate(train.epoch(epoch)):
         ready = time.perf_counter()
         wanted = rate.at(epoch * len(train) + number)
-        if wanted != current:  # set when it changes, so that a user's callback may set it too
-            model.optimizer.learning_rate = current = wanted
+        if wanted != rate.current:  # set when it changes: a user's callback may set it too
+            model.optimizer.learning_rate = rate.current = wanted
         listeners.on_train_batch_begin(number)
         logs = model.train_on_batch(
             batch.images, batch.targets, sample_weight=batch.weights, return_dict=True
@@ -140,8 +143,9 @@ def _train_epoch(
         confusion = np.asarray(keras.ops.convert_to_numpy(logs["confusion"]))
         tally.confusion += np.rint(confusion).astype(np.int64).reshape(classes, classes)
         tally.entropy += float(logs["entropy"])
-        tally.objective += float(logs["loss"])
-        tally.steps += 1
+        tally.objective += float(logs["loss"]) * len(batch)  # the last batch may be smaller
+        tally.records += len(batch)
+        tally.unread += int((batch.weights == 0).sum())
         listeners.on_train_batch_end(number, {"loss": logs["loss"]})
         tally.waiting += ready - before
         before = time.perf_counter()
@@ -164,10 +168,14 @@ def _check_finite(
     )
 
 
-def _validate(model: keras.Model, validation: Stream, recipe: Recipe, step: Step) -> dict[str, Any]:
-    """Return val_loss and the metrics of the validation split."""
+def _validate(
+    model: keras.Model, validation: Stream, recipe: Recipe, step: Step, request: StopRequest
+) -> dict[str, Any]:
+    """Return val_loss and the metrics of the validation split; nothing when asked to stop."""
     probabilities, labels = [], []
     for scored in score(model, validation):
+        if request.signal_number:
+            return {}
         probabilities.append(scored.probabilities[scored.readable])
         labels.append(scored.labels[scored.readable])
         step.advance(note="validation")
@@ -185,15 +193,16 @@ def _describe(
     tally: _Tally, train: Stream, recipe: Recipe, epoch: int, model: keras.Model
 ) -> dict[str, Any]:
     """Return the training half of an epoch's line."""
-    expected = train.num_records - len(train.faults)
-    if tally.images != expected:
+    # Faults of this epoch, not of the stream: what could not be read once may be readable again.
+    expected = train.num_records - tally.unread
+    if tally.records != train.num_records or tally.images != expected:
         raise RunError(
             f"epoch {epoch + 1} saw {tally.images} images where {expected} were expected"
         )
     metrics = evaluation.scores_from_confusion(tally.confusion)
     return {
         "epoch": epoch,
-        "objective": tally.objective / tally.steps,
+        "objective": tally.objective / tally.images,
         "loss": tally.entropy / tally.images,
         **{name: metrics[name] for name in recipe.train.metrics},
         "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
@@ -237,13 +246,15 @@ def _outcome(keeper: Keeper, recipe: Recipe, stop: Watch, request: StopRequest) 
     if request.signal_number:
         reason = f"Interrupted after {done} finished epochs; their best weights are kept."
         return Outcome("interrupted", reason, request.signal_number, done)
-    if recipe.stop.patience and stop.wait >= recipe.stop.patience:
+    if done == recipe.train.epochs:
+        reason = f"All {done} epochs done." if done > 1 else "The one epoch is done."
+    elif recipe.stop.patience and stop.wait >= recipe.stop.patience:
         reason = (
             f"Stopped early after {done} epochs: no better {stop.column} "
             f"for {recipe.stop.patience}."
         )
     else:
-        reason = f"All {done} epochs done."
+        reason = f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
     return Outcome("finished", reason, 0, done)
 
 

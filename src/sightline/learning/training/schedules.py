@@ -45,18 +45,20 @@ class LearningRate:
     Attributes:
         recipe: Its [train] and [schedule] decide.
         steps_per_epoch: Steps of one epoch.
+        current: What the optimizer was last given; at first what it was compiled with.
         factor: What "plateau" has multiplied the rate by, so far.
     """
 
     recipe: Recipe
     steps_per_epoch: int
     plateau: Watch
+    current: float
     factor: float = 1.0
 
     @classmethod
     def of(cls, recipe: Recipe, steps_per_epoch: int) -> LearningRate:
         """Return the schedule of a resolved recipe."""
-        return cls(recipe, steps_per_epoch, Watch("val_loss"))
+        return cls(recipe, steps_per_epoch, Watch("val_loss"), recipe.train.learning_rate)
 
     def at(self, step: int) -> float:
         """Return the rate of a 0-based step of the whole training."""
@@ -70,7 +72,7 @@ class LearningRate:
             warm = max(1, round(schedule.warmup * total))
             if step < warm:
                 return base * (step + 1) / warm
-            return base * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+            return base * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - 1 - warm)))
         return base * self.factor
 
     def epoch_done(self, val_loss: float) -> str:
