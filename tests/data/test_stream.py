@@ -572,3 +572,15 @@ def test_a_shard_that_does_not_exist_is_refused(
             shard_index=shard_index,
             num_shards=num_shards,
         )
+
+
+def test_a_file_that_is_repaired_is_no_fault_of_the_next_epoch(own_manifest: Manifest) -> None:
+    path = own_manifest.root / own_manifest.table["record_id"][7]
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    with train_stream(own_manifest) as stream:
+        list(stream.epoch(0))
+        broken = sorted(stream.faults)
+        path.write_bytes(content)
+        list(stream.epoch(1))
+        assert (broken, sorted(stream.faults)) == ([7], [])

@@ -36,7 +36,8 @@ def score(model: keras.Model, stream: Stream) -> Iterator[Scored]:
     for batch in stream.epoch(0):
         images = batch.images.astype(np.float32, copy=False)
         probabilities = forward(model, images, batch_size=stream.config.batch_size)
-        readable = batch.weights > 0
+        # Not by weight: a record may count for nothing and still be predicted.
+        readable = np.asarray([int(row) not in stream.faults for row in batch.rows])
         probabilities[~readable] = np.nan
         yield Scored(batch.rows, batch.labels, readable, probabilities)
 

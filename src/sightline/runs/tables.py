@@ -33,7 +33,7 @@ def check_table_path(path: Path) -> None:
 
 
 def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
-    """Write frames of equal columns one after another and return the number of rows.
+    """Write frames of equal columns, at least one, after another; return the number of rows.
 
     The file appears complete or not at all. Parquet is made from a CSV beside it, so that no
     more than one frame is ever in memory.
@@ -51,7 +51,7 @@ def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
         try:
             with text.open("wb") as file:
                 for frame in frames:
-                    frame.write_csv(file, include_header=not rows)
+                    frame.write_csv(file, include_header=not schema)
                     rows += len(frame)
                     schema = frame.schema
             if text != beside:

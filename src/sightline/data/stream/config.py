@@ -70,6 +70,14 @@ class StreamConfig:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
 
+    def fault_budget(self, total: int) -> int:
+        """Return how many of `total` files may be unreadable: the share, but at least one.
+
+        So one bad file stops no small split; a share of 0 allows none.
+        """
+        share = max(1, int(self.max_fault_share * total + 1e-9)) if self.max_fault_share else 0
+        return min(self.max_faults, share)
+
     @classmethod
     def of(cls, recipe: Recipe, *, training: bool) -> Self:
         """Return how a resolved recipe streams: only training is shuffled and augmented."""

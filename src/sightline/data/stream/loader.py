@@ -38,8 +38,9 @@ class Stream:
     """Batches of one split, epoch after epoch; a pure function of (manifest, config, epoch).
 
     A file that cannot be read keeps its place in the batch with weight 0 and a black image, and
-    is recorded in `faults`; past the budget of the config it is an error. Not for use from
-    several threads at once; several streams may run side by side.
+    is recorded in `faults`, which are those of the epoch in hand; past the budget of the config
+    it is an error. Not for use from several threads at once; several streams may run side by
+    side.
 
     Args:
         manifest: The images, or their mapped index (then the table is never opened).
@@ -112,6 +113,8 @@ class Stream:
             DataError: More files than the budget allows could not be read.
         """
         first = self._first_batch(number)
+        if not first:  # what could not be read once may be readable again
+            self.faults.clear()
         times_closed = self._times_closed
         # Without threads, working ahead would only keep the caller waiting.
         ahead = self.config.prefetch if self._threads else 1
@@ -263,7 +266,7 @@ class Stream:
 
     def _check_budget(self) -> None:
         count, total = len(self.faults), len(self._rows)
-        if count <= self.config.max_faults and count <= self.config.max_fault_share * total:
+        if count <= self.config.fault_budget(total):
             return
         first = "\n".join(f"  {fault.message}" for fault in list(self.faults.values())[:5])
         raise DataError(
