@@ -38,8 +38,8 @@ fix: $(INSTALLED)       ## let ruff format and repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)     ## measure; prints machine, versions, median and spread
-	$(BIN)/python benchmarks/stream.py
+bench: $(INSTALLED)     ## measure the stream: make bench IMAGES=path/to/class/folders
+	$(BIN)/python benchmarks/stream.py $(IMAGES)
 
 lock:                   ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \

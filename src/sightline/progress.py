@@ -55,7 +55,7 @@ class Shown:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or Console(highlight=False, emoji=False, soft_wrap=True)
         # In a notebook, rich draws live bars through ipywidgets; without them, lines must do.
         widgets = importlib.util.find_spec("ipywidgets") is not None
         self._bars = widgets if self._console.is_jupyter else self._console.is_terminal
@@ -64,11 +64,11 @@ class Shown:
     def step(self, title: str, total: int | None) -> Iterator[Step]:
         """Enter a piece of work with a bar of its own."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with RichProgress(
             *columns, console=self._console, transient=True, disable=not self._bars
@@ -76,8 +76,8 @@ class Shown:
             yield _Bar(bars, bars.add_task(title, total=total, note=""))
 
     def say(self, line: str) -> None:
-        """Print one line; it is plain text, brackets and all."""
-        self._console.print(line, markup=False)
+        """Print one line; it is plain text, brackets and colons and all."""
+        self._console.print(line, markup=False, emoji=False)
 
 
 class _Bar:

@@ -10,6 +10,7 @@ import typer
 
 import sightline
 from sightline.cli import console, options
+from sightline.errors import SightlineError
 from sightline.recipes import BUILTIN_NAMES, builtin_text
 from sightline.runs import Run, list_runs
 
@@ -27,13 +28,18 @@ def runs(
 ) -> None:
     """List the runs in a folder: state, epochs, and how good each is."""
     opened, complaints = list_runs(folder)
-    rows = [_row(run) for run in opened]
+    rows = []
+    for run in opened:
+        try:
+            rows.append(_row(run))
+        except SightlineError as error:  # one damaged run does not hide the others
+            complaints.append(str(error))
     if as_json:
         console.show_json({"runs": rows, "damaged": complaints})
         return
-    if not rows:
+    if not rows and not complaints:
         console.show(f"There are no runs in {folder}.")
-    else:
+    elif rows:
         shown = [[_text(value) for value in row.values()] for row in rows]
         console.show_table(list(rows[0]), shown)
     for complaint in complaints:
@@ -72,7 +78,7 @@ def doctor(
         marks = {"passed": "ok", "found": "!!", "not applicable": "--"}
         console.show_table(
             ["", "check", "result"],
-            [[marks[f.outcome], f.code, f"{f.title} {f.advice}".strip()] for f in findings],
+            [[marks[f.outcome], f.code, _sentences(f.title, f.advice)] for f in findings],
         )
     if any(f.outcome == "found" and f.severity == "error" for f in findings):
         raise typer.Exit(console.FINDINGS)
@@ -103,6 +109,10 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _sentences(title: str, advice: str) -> str:
+    return f"{title.rstrip('.')}. {advice}" if advice else title
 
 
 def _first_comment(text: str) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sightline.errors import SightlineError
 from sightline.progress import Progress, Shown
@@ -23,28 +23,28 @@ _WIDE = 200  # columns of a table that goes into a file or a pipe
 
 def progress(as_json: bool) -> Progress:
     """Return where long work reports to: beside the JSON, never into it."""
-    return Shown(Console(highlight=False, soft_wrap=True, stderr=as_json))
+    return Shown(Console(highlight=False, emoji=False, soft_wrap=True, stderr=as_json))
 
 
 def show(text: str) -> None:
-    """Print plain text; brackets and long paths stay as they are."""
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    """Print plain text; brackets, colons and long paths stay as they are."""
+    Console(highlight=False, emoji=False, soft_wrap=True).print(text, markup=False)
 
 
 def show_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table; columns of numbers are given as text already."""
+    """Print a table of plain text; numbers are given as text already."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column in columns:  # as Text: a class may be called "[red]" or ":cat:"
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(Text, row))
     width = None if sys.stdout.isatty() else _WIDE
     Console(highlight=False, width=width).print(table)
 
 
 def show_json(value: object) -> None:
-    """Print one JSON value."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """Print one JSON value, in ASCII: no name of a file can break it, in no locale."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,8 +67,9 @@ def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
         except OSError as error:  # a full disk, a missing permission: the user's to mend
-            where = f" at {error.filename}" if error.filename else ""
-            _tell("OSError", f"{error.strerror or error}{where}", as_json)
+            where = f"cannot use {error.filename}: " if error.filename else ""
+            advice = "Check the path, your permissions and the free space."
+            _tell("OSError", f"{where}{error.strerror or error}. {advice}", as_json)
 
     return told
 

@@ -42,16 +42,23 @@ def scan(
 
 
 def split(
-    data: options.Data,
+    data: options.Data = None,
     validation: Annotated[float, typer.Option(help="Share for validation.")] = 0.15,
     test: Annotated[float, typer.Option(help="Share for the test; 0 for none.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Another seed, another division.")] = 0,
+    labels: options.Labels = None,
+    path_col: options.PathCol = None,
+    label_col: options.LabelCol = None,
+    group_col: options.GroupCol = None,
     group_regex: options.GroupRegex = None,
+    follow_links: options.FollowLinks = False,
     out: Annotated[Path | None, typer.Option(help="Save the manifest (.parquet).")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Divide images anew into train, validation and test; a group is never on two sides."""
-    manifest = sightline.scan(data, group_regex=group_regex)
+    shares = ("validation", "test")  # here they are numbers, in a scan they are folders
+    source = {name: value for name, value in locals().items() if name not in shares}
+    manifest = sightline.scan(data, **options.source_options(source))
     divided = sightline.split(manifest, validation=validation, test=test, seed=seed)
     _show(divided, out, as_json)
 
@@ -61,6 +68,8 @@ def _show(manifest: Manifest, out: Path | None, as_json: bool) -> None:
     if out is not None:
         if out.suffix != ".parquet":
             raise DataError(f"a manifest is saved as .parquet, got {out}")
+        if out.is_dir():
+            raise DataError(f"the output {out} is a folder. Name a file in it.")
         runs.save_manifest(manifest, out)
     counts = manifest.counts()
     if as_json:

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from sightline.data import splits
 from sightline.data.sources import SourceOptions, read_source
+from sightline.errors import DataError
 from sightline.records import Manifest
 
 
@@ -29,6 +30,23 @@ def scan(path: str | Path | None = None, **source: Unpack[SourceOptions]) -> Man
             and what to do.
     """
     return read_source(path, source)
+
+
+def manifest_of(data: str | Path | Manifest | None, source: SourceOptions) -> Manifest:
+    """Return `data` if it is a manifest already, else the manifest that `scan` makes of it.
+
+    Raises:
+        DataError: As `scan`; or options of the scan are given beside a manifest.
+    """
+    if not isinstance(data, Manifest):
+        return read_source(data, source)
+    useless = [name for name, value in source.items() if value]
+    if useless:
+        raise DataError(
+            f"the manifest of {data.root} is taken as it is, so {', '.join(useless)} would change "
+            "nothing. Leave them out, or scan the images with them."
+        )
+    return data
 
 
 def split(

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Unpack, get_args, overload
 
 import polars as pl
 
 from sightline import runs
-from sightline.data.sources import SourceOptions, read_source, scan_files
+from sightline.data.sources import SourceOptions, scan_files
+from sightline.data.sources.walk import absolute
 from sightline.data.stream import Stream, StreamConfig
 from sightline.errors import DataError
 from sightline.judging import evaluation
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
-from sightline.records import Evaluation, Manifest, Predictions, Split, Weights
+from sightline.records import SPLITS, Evaluation, Manifest, Predictions, Split, Weights
 from sightline.runs import Run
+from sightline.workflow.data import manifest_of
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +72,7 @@ def predict(
     Raises:
         DataError: A path does not exist, there is no image, or `out` has another extension.
         RunError: The run has no model, or it is damaged.
+        ValueError: There are no weights of that name.
     """
     opened = run if isinstance(run, Run) else runs.open_run(run)
     if out is not None:
@@ -108,25 +111,23 @@ def evaluate(
         DataError: The split is empty, the images are gone, or a label is not one of the
             model's classes.
         RunError: The run has no model, is damaged, in use, or cannot be written to.
+        ValueError: There is no split, or no weights, of that name.
     """
     opened = run if isinstance(run, Run) else runs.open_run(run)
     external = data is not None or any(source.values())
     if external:
-        manifest = data if isinstance(data, Manifest) else read_source(data, source)
-        name = str(data) if isinstance(data, (str, Path)) else str(manifest.root)
+        manifest = manifest_of(data, source)
+        name = _external_name(manifest, data, source)
     else:
         manifest, name = opened.manifest, split
-        if not len(manifest.of_split(split)):
-            raise DataError(
-                f"{opened.path} has no {split} images. Judge it on its validation split "
-                "(--split validation), or on an external set (--data)."
-            )
+        _refuse_empty_split(manifest, split, opened)
     _refuse_foreign_labels(manifest, opened)
     with runs.locked(opened.path):
         parts = _predictions(
             opened, manifest, None if external else split, weights, progress or Shown()
         )
         predictions = Predictions.together(list(parts))
+        _refuse_nothing_read(predictions, manifest)
         result = dataclasses.replace(
             evaluation.evaluate(predictions, source=name), root=str(manifest.root)
         )
@@ -164,6 +165,8 @@ def _predictions(
 
 def _open_model(run: Run, weights: Weights) -> keras.Model:
     """Rebuild the network from its recipe and assign the weights: nothing is deserialised."""
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
     backend.choose(run.recipe.backend)
     from sightline.learning.models import forward, networks
 
@@ -182,6 +185,34 @@ def _rows(part: Predictions, root: Path) -> pl.DataFrame:
         files.append(str(path.relative_to(here) if path.is_relative_to(here) else path))
     table = part.to_table().drop("record_id", "label", "group")
     return table.select(pl.Series("file", files, dtype=pl.String), pl.all())
+
+
+def _external_name(
+    manifest: Manifest, data: str | Path | Manifest | None, source: SourceOptions
+) -> str:
+    """Return an absolute path: never the name of a split, and one name from every folder."""
+    given = source.get("labels") or data
+    return absolute(given) if isinstance(given, (str, Path)) else str(manifest.root)
+
+
+def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    if not len(manifest.of_split(split)):
+        raise DataError(
+            f"{run.path} has no {split} images. Judge it on its validation split "
+            "(--split validation), or on an external set (--data)."
+        )
+
+
+def _refuse_nothing_read(predictions: Predictions, manifest: Manifest) -> None:
+    if not predictions.table["reason"].null_count():
+        first = predictions.table.row(0, named=True)
+        raise DataError(
+            f"not one of {len(predictions)} images of {manifest.root} could be read, first "
+            f"{first['record_id']}: {first['reason']}. If they were moved, put them back, or "
+            "judge the run on a set that you have (--data)."
+        )
 
 
 def _refuse_foreign_labels(manifest: Manifest, run: Run) -> None:

@@ -92,12 +92,15 @@ def _contents(run: Run) -> reports.ReportContents:
 
 def _headline(run: Run, evaluations: Sequence[Evaluation]) -> str:
     """Return one sentence: what was trained, and how good it is on what was not trained on."""
-    by_source = {judged.source: judged for judged in reversed(evaluations)}
+    best_last = sorted(evaluations, key=lambda judged: judged.weights == "best")
+    by_source = {judged.source: judged for judged in best_last}
     judged = by_source.get("test") or by_source.get("validation")
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
     if judged is None:
         return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
     caution = "" if judged.source == "test" else " (the split that chose the weights: optimistic)"
+    if judged.weights == "last":
+        caution += ", with the weights of the last epoch"
     return (
         f"{trained}. {judged.source.capitalize()} accuracy {judged.metrics['accuracy']:.1%}, "
         f"balanced accuracy {judged.metrics['balanced_accuracy']:.1%} on {judged.count:,} "

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 from sightline import runs
 from sightline.data import facts as data_facts
 from sightline.data import splits
-from sightline.data.sources import SourceOptions, read_source
+from sightline.data.sources import SourceOptions
 from sightline.data.stream import Stream
+from sightline.errors import DataError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
-from sightline.recipes import dump_recipe, load_recipe
+from sightline.recipes import Recipe, dump_recipe, load_recipe
 from sightline.records import Manifest
 from sightline.runs import Journal, Logged, Run
+from sightline.workflow.data import manifest_of
 from sightline.workflow.judging import evaluate
 from sightline.workflow.reporting import report
 
@@ -68,12 +70,10 @@ def train(
     chosen = load_recipe(recipe, changes)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
-    manifest = data if isinstance(data, Manifest) else read_source(data, source)
+    manifest = _with_splits(manifest_of(data, source), chosen)
     backend_name = backend.choose(chosen.backend)
     from sightline.learning import planning  # loads Keras, now that its backend is chosen
 
-    shares = splits.SplitShares(validation=chosen.data.validation, test=chosen.data.test)
-    manifest = splits.complete(manifest, shares, seed=chosen.seed)
     plan = planning.make_plan(manifest, chosen, data_facts.measure(manifest), backend_name)
     with runs.locked(runs.create_run(path)):
         log = Logged(shown, path / "run.log")
@@ -99,6 +99,19 @@ def _judge(run: Run, log: Progress) -> None:
                 "figures are optimistic; judge on images never seen: sightline evaluate --data"
             )
     report(run)
+
+
+def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
+    """Return the manifest with the splits it has and those it lacks."""
+    shares = splits.SplitShares(validation=recipe.data.validation, test=recipe.data.test)
+    completed = splits.complete(manifest, shares, seed=recipe.seed)
+    if not len(completed.of_split("validation")):
+        raise DataError(
+            f"{manifest.root} has no validation images, which choose the best weights, and the "
+            f"recipe takes a share of {recipe.data.validation:g} out of train for them. "
+            "Give a validation folder, or set data.validation above 0."
+        )
+    return completed
 
 
 def _write_plan(path: Path, plan: Plan, log: Logged) -> Journal:

@@ -12,6 +12,7 @@ from sightline.errors import DataError
 from sightline.records import Manifest
 
 _TABLES = (".csv", ".tsv", ".tab")
+_PARQUET = (".parquet", ".pq")
 _TABLE_ONLY = ("path_col", "label_col", "group_col", "split_col", "fold_col")
 _FOLDERS = ("train", "validation", "test")
 
@@ -51,7 +52,8 @@ def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
 
     Args:
         path: A folder of class folders (or of split folders), a saved manifest (.parquet), a
-            table (.csv, .tsv); the images' folder when `labels` is given; None with `train`.
+            table (.csv, .tsv, or .parquet with `path_col`); the images' folder when `labels` is
+            given; None with `train`.
         given: The rest.
 
     Raises:
@@ -61,7 +63,7 @@ def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
         group_regex=given.get("group_regex"), follow_links=given.get("follow_links") or False
     )
     labels = given.get("labels")
-    if path is not None and Path(path).suffix.lower() in _TABLES and labels is None:
+    if path is not None and labels is None and _is_table(Path(path), given):
         labels, path = path, None
     _refuse_mixture(path, labels, given)
     if labels is not None:
@@ -69,12 +71,18 @@ def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
     if path is None:
         train = given.get("train")
         if train is None:
+            others = [name for name in _FOLDERS if given.get(name) is not None]
+            start = (
+                f"a {' and a '.join(others)} folder alone cannot be used"
+                if others
+                else ("no images were given")
+            )
             raise DataError(
-                "no images were given. Give a folder of class folders, or a train folder "
+                f"{start}. Give a folder of class folders, or a train folder "
                 "(--train), or a table of labels (--labels)."
             )
         return scan_splits(train, given.get("validation"), given.get("test"), options)
-    if Path(path).suffix.lower() == ".parquet":
+    if Path(path).suffix.lower() in _PARQUET and not Path(path).is_dir():
         if options != ScanOptions():
             raise DataError(
                 f"{path} is a manifest: its groups and files stand already. Leave the scan "
@@ -82,6 +90,12 @@ def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
             )
         return Manifest.load(Path(path))
     return scan_folder(path, options)
+
+
+def _is_table(path: Path, given: SourceOptions) -> bool:
+    """Say whether a path is a table of labels; a .parquet is one if its columns are named."""
+    named = given.get("path_col") is not None and path.suffix.lower() in _PARQUET
+    return (named or path.suffix.lower() in _TABLES) and not path.is_dir()
 
 
 def _refuse_mixture(
@@ -96,12 +110,14 @@ def _refuse_mixture(
         )
     if columns and labels is None:
         raise DataError(
-            f"{', '.join(columns)} name columns of a table, but no table was given. "
+            f"columns of a table were named ({', '.join(columns)}), but no table was given. "
             "Add it with labels (--labels CSV)."
         )
 
 
 def _columns(table: Path, given: SourceOptions) -> TableColumns:
+    if not table.is_file():
+        raise DataError(f"there is no table {table}. Check the path for a typing error.")
     path_col, label_col = given.get("path_col"), given.get("label_col")
     if path_col is None or label_col is None:
         missing = [name for name in ("path_col", "label_col") if given.get(name) is None]
