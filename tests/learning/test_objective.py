@@ -152,11 +152,10 @@ def test_the_optimizer_is_the_one_of_the_recipe(word: str, kind: str) -> None:
     assert (type(optimizer).__name__, float(optimizer.learning_rate)) == (kind, 0.25)
 
 
-def test_weight_decay_leaves_biases_alone() -> None:
-    model = compiled(2, train__optimizer="adamw", train__weight_decay=0.5)
-    decayed = {
-        variable.name
-        for variable in model.trainable_variables
-        if model.optimizer._use_weight_decay(variable)
-    }
-    assert decayed == {"kernel"}
+def test_weight_decay_shrinks_kernels_and_leaves_biases_alone() -> None:
+    model = compiled(2, train__optimizer="adamw", train__weight_decay=0.5, train__learning_rate=0.1)
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.ones_like(variable))
+    model.optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables])
+    left = {v.name: float(keras.ops.max(v)) for v in model.trainable_variables}
+    assert left == pytest.approx({"kernel": 0.95, "bias": 1.0})

@@ -1,18 +1,26 @@
-"""Tiny real image folders, and recipes small enough to train on them in a second."""
+"""Tiny real image folders, recipes to train on them in a second, and callbacks that look on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
+import numpy.typing as npt
 
-import sightline as sl
-from sightline.data.images import encode_png
-from sightline.recipes import Recipe, load_recipe
-from sightline.runs import Run
+from sightline.learning.models import backend
+
+backend.choose()  # before any test module of this wing imports Keras
+
+import keras  # noqa: E402
+
+import sightline as sl  # noqa: E402
+from sightline.data.images import encode_png  # noqa: E402
+from sightline.learning.models import forward  # noqa: E402
+from sightline.recipes import Recipe, load_recipe  # noqa: E402
+from sightline.runs import Run  # noqa: E402
 
 SIZE = (12, 16)  # height, width
 SMALL: Mapping[str, Any] = {
@@ -22,6 +30,8 @@ SMALL: Mapping[str, Any] = {
     "train.epochs": 2,
     "train.batch_size": 8,
 }
+
+Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 def write_images(folder: Path, counts: Mapping[str, int], *, seed: int = 0) -> Path:
@@ -73,3 +83,52 @@ def train(
         callbacks=callbacks,
         progress=progress or sl.Silent(),
     )
+
+
+class Witness(keras.callbacks.Callback):
+    """Writes down what a Keras callback is told, and the weights it sees at an epoch's end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self.logs: list[Mapping[str, Any]] = []
+        self.weights: list[Arrays] = []
+
+    def on_train_begin(self, logs: object = None) -> None:
+        self.told.append("train begins")
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self.told.append(f"epoch {epoch} begins")
+
+    def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
+        self.told.append(f"step {batch} begins")
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.told.append(f"step {batch} ends")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        self.told.append(f"epoch {epoch} ends")
+        self.logs.append(dict(logs))
+        self.weights.append(forward.get_weights(self.model))
+
+    def on_train_end(self, logs: object = None) -> None:
+        self.told.append("train ends")
+
+
+class Spoiler(keras.callbacks.Callback):
+    """Raises the learning rate so far, from one epoch on, that the weights get worse."""
+
+    def __init__(self, epoch: int, rate: float) -> None:
+        super().__init__()
+        self.epoch, self.rate = epoch, rate
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        if epoch == self.epoch:
+            self.model.optimizer.learning_rate = self.rate
+
+
+@dataclass(frozen=True)
+class Trained:
+    folder: Path
+    run: Run
+    witness: Witness

@@ -129,8 +129,9 @@ def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
     if manifest.table["group"].null_count() < len(manifest):
         sentences.append(manifest.groups_in_words())
     if facts.unreadable:
+        name, why = facts.unreadable[0]
         sentences.append(
-            f"{len(facts.unreadable)} of the sample cannot be read, first: {facts.unreadable[0][1]}"
+            f"{len(facts.unreadable)} of the sample cannot be read, first {name}: {why}"
         )
     return sentences
 

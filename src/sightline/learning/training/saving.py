@@ -102,6 +102,10 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         return
     raw = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
+    for variable in model.trainable_variables:
+        # A copy: on JAX the variable would share the average's buffer, which the next forward
+        # step gives away.
+        variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
     try:
         yield
     finally:

@@ -1,0 +1,78 @@
+"""Tiny real photographs, and one run on them that many tests read and none changes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sightline as sl
+from sightline.data.images import encode_png
+
+MakePhotos = Callable[..., Path]
+Settings = Mapping[str, Any]
+
+_SIDE = 8  # px
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> MakePhotos:
+    """Return a function that writes noisy PNG into class folders, each class brighter."""
+
+    def make(
+        folder: Path, counts: Mapping[str, int] | None = None, *, seed: int = 0, start: int = 0
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        for number, (name, count) in enumerate((counts or {"dark": 10, "light": 10}).items()):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for image in range(start, start + count):
+                pixels = rng.integers(0, 120, (_SIDE, _SIDE, 3)) + 60 * number
+                path = folder / name / f"{name}_{image:02d}.png"
+                path.write_bytes(encode_png(pixels.astype(np.uint8)))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quick() -> Settings:
+    """Changes that make a training of the recipe `basic` take a second.
+
+    The second epoch's learning rate is far too high, so that its weights are worse.
+    """
+    return {
+        "train.epochs": 2,
+        "train.batch_size": 8,
+        "model.width": 4,
+        "schedule.kind": "exponential",
+        "schedule.rate": 1e4,
+        "schedule.epochs": 1,
+    }
+
+
+@pytest.fixture(scope="session")
+def photos(make_photos: MakePhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 images of two classes, without splits."""
+    return make_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="session")
+def trained(photos: Path, quick: Settings, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
+    """A finished run of two epochs whose best is not its last; it must not be changed."""
+    return sl.train(
+        photos,
+        recipe="basic",
+        changes=quick,
+        out=tmp_path_factory.mktemp("runs") / "trained",
+        progress=sl.Silent(),
+    )
+
+
+@pytest.fixture
+def run(trained: sl.Run, tmp_path: Path) -> sl.Run:
+    """A copy of `trained` that a test may change."""
+    return sl.open_run(shutil.copytree(trained.path, tmp_path / "run"))

@@ -1,0 +1,158 @@
+"""Which backend is used, what it runs on, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import write_images
+
+import sightline as sl
+from sightline.data.stream import usable_cores
+from sightline.errors import SetupError
+from sightline.learning.models import backend
+
+no_jax = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is not None, reason="JAX is installed here"
+)
+# A Keras that is imported without any framework: it cannot train, and starts in a second.
+NUMPY_KERAS = "import keras; "
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a Python of its own, where no Keras is loaded and no backend named yet."""
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment | variables,
+        check=False,
+    )
+
+
+def refusal(code: str, **variables: str) -> str:
+    """Return the last line of the traceback that the code ends with."""
+    ended = python(f"from sightline.learning.models import backend; {code}", **variables)
+    assert ended.returncode == 1, ended.stdout
+    return ended.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("wanted", ["auto", "tensorflow"])
+def test_a_keras_that_is_imported_already_is_taken(wanted: str) -> None:
+    assert backend.choose(wanted) == "tensorflow"
+
+
+def test_a_keras_imported_with_another_backend_names_the_variable_to_set() -> None:
+    message = (
+        "already imported with backend 'tensorflow', and this recipe asks for 'jax'. Set the "
+        "variable KERAS_BACKEND=jax before Python starts, or use --set backend=tensorflow"
+    )
+    with pytest.raises(SetupError, match=message):
+        backend.choose("jax")
+
+
+def test_training_refuses_a_recipe_for_another_backend(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", {"cat": 4, "dog": 4})
+    with pytest.raises(sl.SetupError, match="KERAS_BACKEND=torch"):
+        sl.train(folder, changes={"backend": "torch"}, out=tmp_path / "run", progress=sl.Silent())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("wanted", ["auto", "tensorflow"])
+def test_a_keras_imported_with_a_backend_that_cannot_train_is_refused(wanted: str) -> None:
+    message = refusal(f"{NUMPY_KERAS}backend.choose({wanted!r})", KERAS_BACKEND="numpy")
+    assert "SetupError: Keras was already imported with backend 'numpy'" in message
+    assert "Set the variable KERAS_BACKEND to one of them before Python starts" in message
+
+
+def test_an_unknown_backend_in_the_variable_is_refused() -> None:
+    message = refusal("backend.choose()", KERAS_BACKEND="theano")
+    assert message == (
+        "sightline.errors.SetupError: KERAS_BACKEND is 'theano'; Sightline runs on tensorflow, "
+        "jax, torch"
+    )
+
+
+@no_jax
+def test_a_backend_that_is_not_installed_is_told_with_its_command() -> None:
+    message = refusal("backend.choose('jax')")
+    assert message.endswith("Install it with: pip install 'sightline[jax]'")
+
+
+@no_jax
+def test_a_backend_of_the_variable_that_is_not_installed_is_told_too() -> None:
+    assert "'sightline[jax]'" in refusal("backend.choose()", KERAS_BACKEND="jax")
+
+
+@no_jax
+def test_a_failed_choice_does_not_bind_the_next() -> None:
+    code = """
+import os
+from sightline.learning.models import backend
+try:
+    backend.choose("jax")
+except ImportError:
+    print(os.environ.get("KERAS_BACKEND"))
+"""
+    assert python(code).stdout == "None\n"
+
+
+@pytest.fixture(scope="module")
+def fresh() -> subprocess.CompletedProcess[str]:
+    """A Python that chooses for itself and says what it found."""
+    return python(
+        "import json, os, sys\n"
+        "from sightline.learning.models import backend\n"
+        "before = [name for name in ('keras', *backend.BACKENDS) if name in sys.modules]\n"
+        "name = backend.choose()\n"
+        "print(json.dumps({'before': before, 'name': name, 'about': backend.describe(name),\n"
+        "                  'variable': os.environ['KERAS_BACKEND']}))"
+    )
+
+
+def answer(fresh: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(fresh.stdout)
+    return found
+
+
+def test_importing_the_module_loads_no_framework(
+    fresh: subprocess.CompletedProcess[str],
+) -> None:
+    assert answer(fresh)["before"] == []
+
+
+def test_without_a_wish_the_first_installed_backend_is_taken(
+    fresh: subprocess.CompletedProcess[str],
+) -> None:
+    installed = next(name for name in backend.BACKENDS if importlib.util.find_spec(name))
+    assert (answer(fresh)["name"], answer(fresh)["variable"]) == (installed, installed)
+
+
+def test_loading_a_backend_writes_nothing_to_standard_error(
+    fresh: subprocess.CompletedProcess[str],
+) -> None:
+    assert fresh.stderr == ""
+
+
+def test_the_machine_is_described_by_what_decides_speed(
+    fresh: subprocess.CompletedProcess[str],
+) -> None:
+    about = answer(fresh)["about"]
+    assert set(about) == {
+        "backend", "device", "accelerators", "bfloat16", "threads", "versions",
+    }  # fmt: skip
+    assert about["threads"] == usable_cores()
+
+
+def test_the_versions_of_keras_and_the_backend_are_described(
+    fresh: subprocess.CompletedProcess[str],
+) -> None:
+    assert set(answer(fresh)["about"]["versions"]) == {"keras", answer(fresh)["name"]}
