@@ -134,6 +134,7 @@ class TrainSection(_Section):
         best: Which validation column chooses the best weights.
         metrics: Reported for training and validation, beside loss.
         minutes: Wall-clock budget that an "auto" number of epochs is planned for.
+        release_memory: Give freed memory back to the system at each epoch's end.
     """
 
     epochs: Count | Auto
@@ -149,6 +150,7 @@ class TrainSection(_Section):
         "accuracy",
     )
     minutes: Positive = 10.0
+    release_memory: bool = False
 
 
 class ScheduleSection(_Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -84,8 +85,9 @@ def _contents(run: Run) -> reports.ReportContents:
         mistakes=[(judged.source, _mistakes(run, judged)) for judged in evaluations],
         findings=(),
         reproduce=(
-            f"sightline train {run.path}/manifest.parquet --recipe {run.path}/recipe.toml",
-            f"sightline evaluate {run.path}",
+            f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
+            f"--recipe {shlex.quote(f'{run.path}/recipe.toml')}",
+            f"sightline evaluate {shlex.quote(str(run.path))}",
         ),
     )
 

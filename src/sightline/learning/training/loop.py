@@ -23,6 +23,7 @@ from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
 from sightline.learning.training.interruption import StopRequest, stop_requests
+from sightline.learning.training.memory import ReleaseMemory
 from sightline.learning.training.saving import Keeper, averaged_weights
 from sightline.learning.training.schedules import LearningRate, Watch
 from sightline.progress import Progress, Step
@@ -86,8 +87,9 @@ def fit(
     epochs, steps = recipe.train.epochs, len(train)
     rate = LearningRate.of(recipe, steps)
     best, stop = Watch(recipe.train.best), Watch(recipe.stop.monitor, recipe.stop.min_delta)
+    ours = [ReleaseMemory()] if recipe.train.release_memory else []
     listeners = keras.callbacks.CallbackList(
-        list(callbacks), model=model, epochs=epochs, steps=steps, verbose=0
+        [*callbacks, *ours], model=model, epochs=epochs, steps=steps, verbose=0
     )
     model.stop_training = False
     listeners.on_train_begin()
