@@ -21,8 +21,6 @@ from sightline.learning.models import backend
 no_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is not None, reason="JAX is installed here"
 )
-# A Keras that is imported without any framework: it cannot train, and starts in a second.
-NUMPY_KERAS = "import keras; "
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -64,13 +62,6 @@ def test_training_refuses_a_recipe_for_another_backend(tmp_path: Path) -> None:
     with pytest.raises(sl.SetupError, match="KERAS_BACKEND=torch"):
         sl.train(folder, changes={"backend": "torch"}, out=tmp_path / "run", progress=sl.Silent())
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("wanted", ["auto", "tensorflow"])
-def test_a_keras_imported_with_a_backend_that_cannot_train_is_refused(wanted: str) -> None:
-    message = refusal(f"{NUMPY_KERAS}backend.choose({wanted!r})", KERAS_BACKEND="numpy")
-    assert "SetupError: Keras was already imported with backend 'numpy'" in message
-    assert "Set the variable KERAS_BACKEND to one of them before Python starts" in message
 
 
 def test_an_unknown_backend_in_the_variable_is_refused() -> None:

@@ -34,7 +34,7 @@ def predict(
         run, paths, out=out, weights=weights.value, progress=console.progress(as_json)
     )
     read = pl.scan_csv if written.suffix.lower() == ".csv" else pl.scan_parquet
-    counts = read(written).select(
+    counts = read(written, glob=False).select(
         rows=pl.len(), unreadable=pl.col("reason").is_not_null().sum()
     ).collect().row(0, named=True)  # fmt: skip
     if as_json:

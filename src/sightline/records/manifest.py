@@ -197,7 +197,7 @@ class Manifest:
             raise DataError(f"there is no manifest at {path}. Make one: sightline scan DIR")
         try:
             about = json.loads(pl.read_parquet_metadata(path)["sightline"])
-            table = pl.read_parquet(path)
+            table = pl.read_parquet(path, glob=False)
         except (KeyError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{path} is not a Sightline manifest: {error}") from error
         if about["schema_version"] > SCHEMA_VERSION:

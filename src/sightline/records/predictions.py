@@ -116,7 +116,7 @@ class Predictions:
         """
         try:
             about = pl.read_parquet_metadata(path)
-            table = pl.read_parquet(path)
+            table = pl.read_parquet(path, glob=False)
             columns = [name for name in table.columns if name.startswith(_PROBABILITY_PREFIX)]
             return cls(
                 tuple(name.removeprefix(_PROBABILITY_PREFIX) for name in columns),

@@ -40,13 +40,19 @@ def check_new(path: Path) -> None:
     """Refuse a folder that holds something already, before work has gone into it.
 
     Raises:
-        RunError: The folder is not empty, or is a file; nothing of it is touched.
+        RunError: The folder is not empty (nothing of it is touched), is a file, or lies where
+            nothing may be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
             f"{path} already holds something, and Sightline overwrites no run. "
             "Give another folder with --out, or remove this one yourself."
         )
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise RunError(f"cannot write into {place}. Give another run folder with --out.")
 
 
 def create_run(path: Path) -> Path:
@@ -102,6 +108,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _is_held(path: Path) -> bool:
+    """Say whether a process is working in the run folder."""
+    try:
+        with (path / "run.lock").open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock file, or a file system without locks
+        return False
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """An opened run folder; reading it changes nothing, so a read-only copy works as well.
@@ -123,8 +141,12 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of "training", "finished", "interrupted", "failed"."""
-        return str(self.info["state"])
+        """One of "training", "finished", "interrupted", "failed".
+
+        A training whose process is gone (killed, or the machine was switched off) is interrupted.
+        """
+        state = str(self.info["state"])
+        return "interrupted" if state == "training" and not _is_held(self.path) else state
 
     @property
     def manifest(self) -> Manifest:
@@ -148,13 +170,20 @@ class Run:
 
     @property
     def history(self) -> History:
-        """One row an epoch."""
+        """One row an epoch.
+
+        Raises:
+            RunError: It is damaged, or lacks the epoch of the best weights.
+        """
         best = self.model.get("best_epoch") if (self.path / "model.json").exists() else None
-        return History.from_rows(
-            read_history(self.path / "history.jsonl"),
-            monitor=self.recipe.train.best,
-            best_epoch=best,
-        )
+        path = self.path / "history.jsonl"
+        rows = read_history(path)
+        if best is not None and best >= len(rows):
+            raise RunError(
+                f"{path} is damaged: it has {len(rows)} epochs, and the best weights are of "
+                f"epoch {best + 1}. Copy the run folder again from where it came from."
+            )
+        return History.from_rows(rows, monitor=self.recipe.train.best, best_epoch=best)
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -229,6 +258,8 @@ def open_run(path: str | Path) -> Run:
             f"there is no run at {folder}: it has no run.json. `sightline runs` lists yours."
         )
     info = read_json(folder / "run.json")
+    if "state" not in info:
+        raise RunError(f"{folder / 'run.json'} is damaged: it does not say the run's state")
     if info.get("format_version", 0) > FORMAT_VERSION:
         raise RunError(
             f"{folder} has run format {info['format_version']}; this Sightline knows "

@@ -56,7 +56,7 @@ def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
                     schema = frame.schema
             if text != beside:
                 # An empty text is quoted and a null is not, so both come back as they were.
-                pl.scan_csv(text, schema=schema).sink_parquet(beside)
+                pl.scan_csv(text, schema=schema, glob=False).sink_parquet(beside)
         finally:
             if text != beside:
                 text.unlink(missing_ok=True)
@@ -69,6 +69,6 @@ def _is_ours(path: Path) -> bool:
     """Say whether a file may be replaced: an earlier output, and nothing that someone made."""
     try:
         read = pl.scan_csv if path.suffix.lower() == ".csv" else pl.scan_parquet
-        return read(path).collect_schema().names()[:2] == _OURS
+        return read(path, glob=False).collect_schema().names()[:2] == _OURS
     except (OSError, pl.exceptions.PolarsError):
         return False

@@ -139,9 +139,11 @@ def _open(path: Path) -> pl.DataFrame:
         raise DataError(f"there is no table {path}. Check the path for a typing error.")
     try:
         if extension in _PARQUET:
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         if extension in _SEPARATORS:
-            return pl.read_csv(path, separator=_SEPARATORS[extension], infer_schema=False)
+            return pl.read_csv(
+                path, separator=_SEPARATORS[extension], infer_schema=False, glob=False
+            )
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(

@@ -1,0 +1,334 @@
+"""evaluate, report and plot_history: what is said about a run, and where it is kept."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+
+import sightline as sl
+
+MakePhotos = Callable[..., Path]
+Settings = Mapping[str, Any]
+
+QUIET = sl.Silent()
+
+
+def kept(run: sl.Run) -> list[tuple[str, str]]:
+    """Return which sources and weights have figures in evaluation.json."""
+    return [(judged.source, judged.weights) for judged in run.evaluations]
+
+
+@pytest.fixture
+def other(make_photos: MakePhotos, tmp_path: Path) -> Path:
+    """An external set of the same classes."""
+    return make_photos(tmp_path / "other", {"dark": 4, "light": 6}, seed=9)
+
+
+# --- evaluate --------------------------------------------------------------------------
+
+
+def test_figures_are_of_the_test_split_unless_asked(run: sl.Run) -> None:
+    assert sl.evaluate(run, progress=QUIET).source == "test"
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 16), ("validation", 2), ("test", 2)])
+def test_every_split_can_be_judged(split: str, count: int, run: sl.Run) -> None:
+    assert sl.evaluate(run, split=split, progress=QUIET).count == count  # type: ignore[arg-type]
+
+
+def test_evaluating_twice_gives_the_same_figures(run: sl.Run) -> None:
+    first, second = (sl.evaluate(run, progress=QUIET).to_dict() for _ in range(2))
+    assert first == second
+
+
+def test_figures_are_replaced_not_repeated(run: sl.Run) -> None:
+    sl.evaluate(run, progress=QUIET)
+    assert sorted(kept(run)) == [("test", "best"), ("validation", "best")]
+
+
+def test_figures_name_the_weights_they_belong_to(run: sl.Run) -> None:
+    best, last = (sl.evaluate(run, weights=w, progress=QUIET) for w in ("best", "last"))
+    assert [(best.weights, best.epoch), (last.weights, last.epoch)] == [("best", 0), ("last", 1)]
+
+
+def test_figures_of_both_weights_are_kept(run: sl.Run) -> None:
+    sl.evaluate(run, weights="last", progress=QUIET)
+    assert ("test", "best") in kept(run)
+    assert ("test", "last") in kept(run)
+
+
+def test_val_loss_of_the_best_weights_is_the_one_of_the_history(run: sl.Run) -> None:
+    judged = sl.evaluate(run, split="validation", progress=QUIET)
+    assert judged.metrics["log_loss"] == pytest.approx(run.history["val_loss"][0], rel=1e-6)
+
+
+def test_the_predictions_judged_are_kept(run: sl.Run) -> None:
+    judged = sl.evaluate(run, progress=QUIET)
+    assert run.predictions("test", "best").content_hash() == judged.predictions_hash
+
+
+def test_predict_says_what_evaluate_judges(run: sl.Run, other: Path) -> None:
+    judged = sl.evaluate(run, data=other, progress=QUIET)
+    predicted = sl.predict(run, other, progress=QUIET)
+    of_evaluate = run.predictions(judged.source, "best")
+    assert predicted.table["record_id"].equals(of_evaluate.table["record_id"])
+    np.testing.assert_array_equal(predicted.probabilities, of_evaluate.probabilities)
+
+
+def test_a_file_that_cannot_be_read_is_counted_apart(run: sl.Run, other: Path) -> None:
+    (other / "dark" / "dark_00.png").write_text("not an image")
+    judged = sl.evaluate(run, data=other, progress=QUIET)
+    assert (judged.count, judged.unreadable) == (9, 1)
+
+
+# --- external sets ---------------------------------------------------------------------
+
+
+def test_all_images_of_an_external_set_are_judged(run: sl.Run, other: Path) -> None:
+    assert sl.evaluate(run, data=other, progress=QUIET).count == 10
+
+
+def test_an_external_set_may_be_a_manifest(run: sl.Run, other: Path) -> None:
+    assert sl.evaluate(run, data=sl.scan(other), progress=QUIET).count == 10
+
+
+def test_an_external_set_may_be_a_table(run: sl.Run, other: Path, tmp_path: Path) -> None:
+    pl.DataFrame({"file": ["dark_00", "light_01"], "is": ["dark", "light"]}).write_csv(
+        tmp_path / "labels.csv"
+    )
+    judged = sl.evaluate(
+        run, data=tmp_path / "labels.csv", path_col="file", label_col="is", progress=QUIET
+    )
+    assert judged.count == 2
+
+
+def test_an_external_set_may_be_a_table_with_a_folder(
+    run: sl.Run, other: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "elsewhere" / "labels.csv"
+    table.parent.mkdir()
+    pl.DataFrame({"file": ["dark_00", "light_01"], "is": ["dark", "light"]}).write_csv(table)
+    judged = sl.evaluate(
+        run, data=other, labels=table, path_col="file", label_col="is", progress=QUIET
+    )
+    assert judged.source == str(table)
+
+
+def test_a_folder_called_test_is_not_the_test_split(
+    run: sl.Run, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(other, other.parent / "test")
+    monkeypatch.chdir(other.parent)
+    judged = sl.evaluate(run, data="test", progress=QUIET)
+    assert judged.source == str(other.parent / "test")
+    assert ("test", "best") in kept(run)
+
+
+def test_an_external_set_has_one_entry_however_its_path_is_written(
+    run: sl.Run, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(other.parent)
+    for path in ("other", "./other/", other):
+        sl.evaluate(run, data=path, progress=QUIET)
+    assert len(kept(run)) == 3
+
+
+def test_labels_that_the_model_does_not_know_are_refused(
+    run: sl.Run, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    folder = make_photos(tmp_path / "foreign", {"dark": 2, "green": 2})
+    with pytest.raises(sl.DataError, match=r"has labels \['green'\] that the model of .* does not"):
+        sl.evaluate(run, data=folder, progress=QUIET)
+
+
+def test_options_of_a_scan_beside_a_manifest_are_refused(run: sl.Run, other: Path) -> None:
+    with pytest.raises(sl.DataError, match="is taken as it is, so group_regex would change noth"):
+        sl.evaluate(run, data=sl.scan(other), group_regex="_(.)", progress=QUIET)
+
+
+# --- what cannot be judged -------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def without_test(photos: Path, quick: Settings, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
+    """A finished run whose data has no test split."""
+    return sl.train(
+        photos,
+        recipe="basic",
+        changes={**quick, "data.test": 0},
+        out=tmp_path_factory.mktemp("runs") / "without-test",
+        progress=QUIET,
+    )
+
+
+def test_an_empty_test_split_is_an_error_that_says_what_to_do(without_test: sl.Run) -> None:
+    with pytest.raises(sl.DataError, match=r"has no test images\. Judge it on its validation spl"):
+        sl.evaluate(without_test, progress=QUIET)
+
+
+def test_training_without_a_test_split_judges_validation_alone(without_test: sl.Run) -> None:
+    assert kept(without_test) == [("validation", "best")]
+
+
+def test_a_report_without_a_test_split_calls_its_figure_optimistic(without_test: sl.Run) -> None:
+    page = (without_test.path / "report.html").read_text("utf-8")
+    assert "the split that chose the weights: optimistic" in page
+
+
+def test_a_split_of_another_name_is_refused(run: sl.Run) -> None:
+    with pytest.raises(ValueError, match=r"split must be one of .*, got 'holdout'"):
+        sl.evaluate(run, split="holdout", progress=QUIET)  # type: ignore[arg-type]
+
+
+def test_damaged_weights_are_refused(run: sl.Run) -> None:
+    with (run.path / "best.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged: its sha256"):
+        sl.evaluate(run, progress=QUIET)
+
+
+def test_damaged_figures_are_refused(run: sl.Run) -> None:
+    (run.path / "evaluation.json").write_text("{")
+    with pytest.raises(sl.RunError, match=r"evaluation\.json is damaged: .* evaluate again"):
+        sl.evaluate(run, progress=QUIET)
+
+
+@pytest.fixture
+def moved(run: sl.Run, tmp_path: Path) -> sl.Run:
+    """A finished run whose images are no longer at their place."""
+    manifest = run.manifest
+    where = tmp_path / "gone"
+    sl.Manifest.make(where, manifest.table).save(run.path / "manifest.parquet")
+    figures = (run.path / "evaluation.json").read_text("utf-8")
+    (run.path / "evaluation.json").write_text(figures.replace(str(manifest.root), str(where)))
+    return run
+
+
+def test_images_that_are_gone_are_an_error_that_says_so(moved: sl.Run) -> None:
+    with pytest.raises(sl.DataError, match=r"not one of 2 images of .*gone could be read, first"):
+        sl.evaluate(moved, progress=QUIET)
+
+
+# --- report ----------------------------------------------------------------------------
+
+
+def test_a_report_is_written_anew(run: sl.Run) -> None:
+    for name in ("report.html", "history.png"):
+        (run.path / name).unlink()
+    assert sl.report(run) == run.path / "report.html"
+    assert (run.path / "history.png").exists()
+
+
+def test_reporting_twice_gives_the_same_page(run: sl.Run) -> None:
+    first, second = (sl.report(run.path).read_text("utf-8") for _ in range(2))
+    assert first == second
+
+
+def test_a_report_without_its_images_is_still_written(moved: sl.Run) -> None:
+    page = sl.report(moved).read_text("utf-8")
+    assert "Test accuracy" in page
+
+
+def test_a_report_of_a_run_without_an_epoch_is_still_written(run: sl.Run) -> None:
+    for name in ("history.jsonl", "model.json", "evaluation.json", "best.safetensors"):
+        (run.path / name).unlink()
+    assert "Nothing was evaluated yet" in sl.report(run).read_text("utf-8")
+
+
+def test_the_headline_is_about_the_best_weights_whatever_was_judged_first(run: sl.Run) -> None:
+    sl.evaluate(run, weights="last", progress=QUIET)
+    sl.evaluate(run, weights="best", progress=QUIET)
+    assert "with the weights of the last epoch" not in sl.report(run).read_text("utf-8")
+
+
+def test_a_headline_about_the_last_weights_says_so(run: sl.Run) -> None:
+    (run.path / "evaluation.json").unlink()
+    sl.evaluate(run, weights="last", progress=QUIET)
+    assert "with the weights of the last epoch" in sl.report(run).read_text("utf-8")
+
+
+def test_a_report_tells_how_to_train_the_run_again(trained: sl.Run, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.path, tmp_path / "my run")
+    words = re.sub("<[^>]*>", "", sl.report(run).read_text("utf-8"))
+    command = f"sightline train '{run}/manifest.parquet' --recipe '{run}/recipe.toml'"
+    assert command in html.unescape(words)
+
+
+def test_a_damaged_history_is_refused(run: sl.Run) -> None:
+    history = run.path / "history.jsonl"
+    history.write_text("{}\n" + history.read_text("utf-8"))
+    with pytest.raises(sl.RunError, match=r"history\.jsonl, line 1, is damaged"):
+        sl.report(run)
+
+
+def test_a_history_without_the_best_epoch_is_refused(run: sl.Run) -> None:
+    (run.path / "history.jsonl").unlink()
+    with pytest.raises(sl.RunError, match="has 0 epochs, and the best weights are of epoch 1"):
+        sl.report(run)
+
+
+# --- plot_history ----------------------------------------------------------------------
+
+
+def test_plot_history_returns_a_figure(trained: sl.Run) -> None:
+    assert isinstance(sl.plot_history(trained), Figure)
+
+
+def test_plot_history_twice_returns_two_figures(trained: sl.Run) -> None:
+    assert sl.plot_history(trained) is not sl.plot_history(trained.path)
+
+
+def test_plot_history_saves_a_png(trained: sl.Run, tmp_path: Path) -> None:
+    sl.plot_history(trained, out=tmp_path / "curves" / "history.png")
+    assert (tmp_path / "curves" / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_history_refuses_another_extension(trained: sl.Run, tmp_path: Path) -> None:
+    with pytest.raises(sl.DataError, match=r"history\.svg must end in \.png"):
+        sl.plot_history(trained, out=tmp_path / "history.svg")
+
+
+def test_plot_history_of_a_run_without_an_epoch_is_a_figure(run: sl.Run) -> None:
+    for name in ("history.jsonl", "model.json"):
+        (run.path / name).unlink()
+    assert isinstance(sl.plot_history(run), Figure)
+
+
+# --- doctor ----------------------------------------------------------------------------
+
+
+def test_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
+    errors = [found for found in sl.doctor(tmp_path) if found.severity == "error"]
+    assert errors == []
+
+
+def test_doctor_twice_says_the_same_checks(tmp_path: Path) -> None:
+    first, second = ([found.code for found in sl.doctor(tmp_path)] for _ in range(2))
+    assert first == second
+
+
+def test_doctor_looks_at_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    passed = [found.code for found in sl.doctor(tmp_path / "runs") if found.outcome == "passed"]
+    assert "writing" in passed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_doctor_leaves_nothing_behind(tmp_path: Path) -> None:
+    sl.doctor(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_finds_where_nothing_can_be_written(tmp_path: Path) -> None:
+    place = tmp_path / "file.txt"
+    place.write_text("in the way")
+    (found,) = [found for found in sl.doctor(place) if found.code == "writing"]
+    assert (found.outcome, found.severity) == ("found", "error")
