@@ -496,3 +496,14 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_has_no_runs(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nowhere") == ([], [])
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, state="training")
+    assert open_run(run).state == "interrupted"
+
+
+def test_a_run_that_a_process_works_in_is_training(tmp_path: Path) -> None:
+    run = make_run(tmp_path, state="training")
+    with locked(run):
+        assert open_run(run).state == "training"

@@ -144,7 +144,7 @@ def test_scanning_twice_gives_the_same_manifest(make_images: Make) -> None:
 def test_an_empty_class_folder_is_refused_by_its_path(make_images: Make) -> None:
     root = make_images(*PETS)
     (root / "bird" / "old").mkdir(parents=True)
-    with pytest.raises(DataError, match=rf"1 class folders hold no image: {root}/bird\. Put"):
+    with pytest.raises(DataError, match=rf"1 class folder holds no image: {root}/bird\. Put"):
         scan_folder(root)
 
 

@@ -80,8 +80,13 @@ def dump_recipe(recipe: Recipe) -> str:
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe {path} is not a text file: {error}") from error
+    except OSError as error:
+        raise RecipeError(
+            f"recipe {path} cannot be read: {error.strerror}. Check the path, or name one of "
+            f"{', '.join(BUILTIN_NAMES)}."
+        ) from error
 
 
 def _parse_changes(changes: Sequence[str]) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def _check_layout(tree: Tree) -> None:
     empty = [f"{tree.where}/{name}" for name in tree.top_folders() if name not in filled]
     if empty:
         raise DataError(
-            f"{len(empty)} class folders hold no image: {', '.join(empty[:5])}. "
+            f"{len(empty)} class folder{'s hold' if len(empty) > 1 else ' holds'} no image: "
+            f"{', '.join(empty[:5])}. "
             "Put images into them, or remove them."
         )
 
