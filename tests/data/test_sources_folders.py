@@ -345,7 +345,7 @@ def test_a_stray_image_beside_split_folders_is_refused(make_images: Make) -> Non
 def test_an_empty_class_folder_in_a_split_is_refused_by_its_path(make_images: Make) -> None:
     root = make_images(*SPLIT_PETS)
     (root / "val/bird").mkdir()
-    with pytest.raises(DataError, match=rf"hold no image: {root}/val/bird\."):
+    with pytest.raises(DataError, match=rf"holds no image: {root}/val/bird\."):
         scan_folder(root)
 
 
