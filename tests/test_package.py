@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,14 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert (SOURCE / "py.typed").exists()
+
+
+def test_a_source_archive_holds_what_its_makefile_needs() -> None:
+    root = SOURCE.parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    packed = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"Makefile", "requirements.lock", "CONTRIBUTING.md", "benchmarks"} <= set(packed)
+    assert [name for name in packed if not (root / name).exists()] == []
 
 
 # --- how the code is kept --------------------------------------------------------------

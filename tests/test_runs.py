@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +37,7 @@ from sightline.runs import (
     write_json,
     write_tensors,
 )
+from sightline.runs.folder import lock_refused
 
 TENSORS = {"model/w": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/0": np.int64(7)}
 
@@ -138,8 +141,8 @@ def test_a_saved_manifest_has_its_index_beside_it_and_nothing_else(tmp_path: Pat
 
 
 def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
-    write_tensors(tmp_path / "w.safetensors", TENSORS)
-    back = read_tensors(tmp_path / "w.safetensors")
+    write_tensors(tmp_path / "w.safetensors", TENSORS, epoch=3)
+    back, _ = read_tensors(tmp_path / "w.safetensors")
     assert {name: array.tolist() for name, array in back.items()} == {
         "model/w": [[0, 1, 2], [3, 4, 5]],
         "optimizer/0": 7,
@@ -148,28 +151,36 @@ def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_weights_that_are_not_contiguous_come_back_as_they_were(tmp_path: Path) -> None:
     turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    write_tensors(tmp_path / "w.safetensors", {"w": turned})
-    np.testing.assert_array_equal(read_tensors(tmp_path / "w.safetensors")["w"], turned)
+    write_tensors(tmp_path / "w.safetensors", {"w": turned}, epoch=3)
+    back, _ = read_tensors(tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(back["w"], turned)
 
 
-def test_weights_are_written_with_the_sha256_of_their_file(tmp_path: Path) -> None:
-    promised = write_tensors(tmp_path / "w.safetensors", TENSORS)
-    assert promised == file_sha256(tmp_path / "w.safetensors")
+def test_weights_come_back_with_their_epoch(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "w.safetensors", TENSORS, epoch=3)
+    assert read_tensors(tmp_path / "w.safetensors")[1] == 3
 
 
 def test_weights_with_one_flipped_bit_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    promised = write_tensors(path, TENSORS)
+    write_tensors(path, TENSORS, epoch=3)
     flip_last_byte(path)
     with pytest.raises(RunError, match=rf"{path} is damaged: its sha256 .* Copy the run folder"):
-        read_tensors(path, sha256=promised)
+        read_tensors(path)
 
 
-def test_weights_that_are_cut_short_are_refused_even_without_a_sha256(tmp_path: Path) -> None:
+def test_weights_that_are_cut_short_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    write_tensors(path, TENSORS)
+    write_tensors(path, TENSORS, epoch=3)
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(RunError, match=rf"{path} cannot be read"):
+    with pytest.raises(RunError, match=rf"{path} is damaged or cannot be read"):
+        read_tensors(path)
+
+
+def test_weights_of_another_program_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(safetensors.numpy.save({"w": np.ones(2, np.float32)}))
+    with pytest.raises(RunError, match=r"w\.safetensors is damaged or cannot be read: 'epoch'"):
         read_tensors(path)
 
 
@@ -329,6 +340,18 @@ def test_a_holder_that_was_killed_blocks_nobody(tmp_path: Path) -> None:
             assert f"process {os.getpid()} on" in (tmp_path / "run.lock").read_text()
 
 
+def test_a_lock_that_another_process_holds_means_in_use() -> None:
+    error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    said = str(lock_refused(Path("/r"), error, holder="process 7 on ward"))
+    assert said == "/r is in use by process 7 on ward. Wait for it, or stop it."
+
+
+def test_a_file_system_that_cannot_lock_is_not_called_in_use() -> None:
+    error = OSError(errno.ENOLCK, "No locks available")
+    said = str(lock_refused(Path("/r"), error, holder="process 7 on ward"))
+    assert said.startswith("/r cannot be locked: No locks available. Some network drives cannot")
+
+
 def test_a_lock_that_was_let_go_can_be_taken_again(tmp_path: Path) -> None:
     with locked(tmp_path):
         pass
@@ -348,12 +371,12 @@ def test_an_error_lets_go_of_the_lock(tmp_path: Path) -> None:
 
 def test_the_newest_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
     for step in (9, 10, 120):
-        save_checkpoint(tmp_path, step, TENSORS, {"step": step})
+        save_checkpoint(tmp_path, step, TENSORS, {"epoch": step})
     assert names(tmp_path / "checkpoints") == ["step-00000120"]
 
 
 def test_a_checkpoint_holds_weights_meta_and_their_sums(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 5, TENSORS, {"step": 5})
+    save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 5})
     folder = tmp_path / "checkpoints" / "step-00000005"
     assert (folder / "SHA256").read_text().split() == [
         file_sha256(folder / "state.safetensors"),
@@ -364,21 +387,21 @@ def test_a_checkpoint_holds_weights_meta_and_their_sums(tmp_path: Path) -> None:
 
 
 def test_the_same_step_may_be_saved_again(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 5, TENSORS, {"try": 1})
-    save_checkpoint(tmp_path, 5, TENSORS, {"try": 2})
+    save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 1})
+    save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 2})
     meta = tmp_path / "checkpoints" / "step-00000005" / "meta.json"
-    assert json.loads(meta.read_text()) == {"try": 2}
+    assert json.loads(meta.read_text()) == {"epoch": 2}
 
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 5, TENSORS, {"step": 5})
+    save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 5})
     with pytest.raises(TypeError, match="not JSON serializable"):
-        save_checkpoint(tmp_path, 6, TENSORS, {"step": object()})
+        save_checkpoint(tmp_path, 6, TENSORS, {"epoch": 6, "more": object()})
     assert names(tmp_path / "checkpoints") == ["step-00000005"]
 
 
 def test_half_a_checkpoint_does_not_count(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 5, TENSORS, {"step": 5})
+    save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 5})
     for name in ("step-00000006", ".step-00000007.1"):
         (tmp_path / "checkpoints" / name).mkdir()
     (tmp_path / "checkpoints" / ".step-00000007.1" / "SHA256").touch()
@@ -397,12 +420,13 @@ def test_without_a_checkpoint_there_is_no_newest(tmp_path: Path) -> None:
 def make_run(path: Path, **info: Any) -> Path:
     """Write a run of one finished epoch."""
     create_run(path)
-    write_json(path / "run.json", {"format_version": 1, "state": "finished", **info})
+    said = {"started": "2026-01-01T12:00:00+00:00", "data": {}, "network": {}}
+    write_json(path / "run.json", {"format_version": 1, "state": "finished", **said, **info})
     (path / "recipe.toml").write_text(dump_recipe(load_recipe("basic")))
     append_history(path / "history.jsonl", {"epoch": 0, "val_loss": 0.5})
     save_checkpoint(path, 4, TENSORS, {"epoch": 0})
-    sha256 = write_tensors(path / "best.safetensors", {"w": np.ones(2, np.float32)})
-    write_json(path / "model.json", {"best_sha256": sha256, "best_epoch": 0, "last_epoch": 0})
+    write_tensors(path / "best.safetensors", {"w": np.ones(2, np.float32)}, epoch=0)
+    write_json(path / "model.json", {"class_names": ["a", "b"], "best_epoch": 0, "last_epoch": 0})
     return path
 
 
@@ -423,6 +447,24 @@ def test_the_best_weights_are_read(tmp_path: Path) -> None:
 
 def test_the_last_weights_are_those_of_the_model_in_the_newest_checkpoint(tmp_path: Path) -> None:
     assert list(open_run(make_run(tmp_path / "r")).weights("last")) == ["w"]
+
+
+def test_weights_keep_their_own_epoch_when_a_kill_leaves_the_card_behind(tmp_path: Path) -> None:
+    run = open_run(make_run(tmp_path / "r"))
+    write_tensors(run.path / "best.safetensors", {"w": np.zeros(2, np.float32)}, epoch=1)
+    save_checkpoint(run.path, 8, TENSORS, {"epoch": 1})
+    assert [run.kept(which).epoch for which in ("best", "last")] == [1, 1]
+
+
+def test_best_and_last_weights_have_fingerprints_of_their_own(tmp_path: Path) -> None:
+    run = open_run(make_run(tmp_path / "r"))
+    assert run.kept("best").fingerprint != run.kept("last").fingerprint
+
+
+def test_a_new_checkpoint_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / ".step-00000007.1").mkdir(parents=True)
+    save_checkpoint(tmp_path, 8, TENSORS, {"epoch": 1})
+    assert names(tmp_path / "checkpoints") == ["step-00000008"]
 
 
 def test_a_checkpoint_whose_hash_does_not_match_is_refused(tmp_path: Path) -> None:
@@ -464,6 +506,32 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
     (make_run(tmp_path / "r") / "run.json").write_text(text)
     with pytest.raises(RunError, match=r"r/run\.json is damaged"):
         open_run(tmp_path / "r")
+
+
+@pytest.mark.parametrize("key", ["state", "started", "data", "network"])
+def test_a_run_file_that_lacks_something_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
+    path = make_run(tmp_path / "r")
+    kept = json.loads((path / "run.json").read_text())
+    del kept[key]
+    write_json(path / "run.json", kept)
+    with pytest.raises(RunError, match=rf"r/run\.json is damaged: it does not say {key}\. Copy"):
+        open_run(path)
+
+
+@pytest.mark.parametrize("name", ["facts", "summary"])
+def test_a_run_file_with_other_contents_is_refused(tmp_path: Path, name: str) -> None:
+    run = open_run(make_run(tmp_path / "r", data={"count": 1}, network={"layers": [{}]}))
+    with pytest.raises(RunError, match=r"r/run\.json is damaged: (data|network): "):
+        getattr(run, name)
+
+
+@pytest.mark.parametrize("key", ["class_names", "best_epoch"])
+def test_a_model_file_that_lacks_something_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
+    path = make_run(tmp_path / "r")
+    card = json.loads((path / "model.json").read_text())
+    write_json(path / "model.json", {name: card[name] for name in card if name != key})
+    with pytest.raises(RunError, match=rf"r/model\.json is damaged: it does not say {key}\."):
+        open_run(path).model  # noqa: B018
 
 
 def test_a_run_of_a_later_sightline_is_refused(tmp_path: Path) -> None:

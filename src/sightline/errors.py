@@ -12,6 +12,8 @@ A message says what happened, with the value, where (file, row, key), and what t
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import re
 from types import ModuleType
 
 
@@ -43,7 +45,7 @@ class SetupError(SightlineError, ImportError):
     """This machine lacks something: an optional package, a backend, an operating system."""
 
 
-def require(module: str, *, extra: str) -> ModuleType:
+def require(module: str) -> ModuleType:
     """Return the imported optional dependency `module`.
 
     Raises:
@@ -56,5 +58,17 @@ def require(module: str, *, extra: str) -> ModuleType:
             raise  # installed, but broken inside: show the real reason
         raise SetupError(
             f"this needs the package {module!r}, which is not installed. "
-            f"Install it with: pip install 'sightline[{extra}]'"
+            f"Install it with: {how_to_install(module)}"
         ) from None
+
+
+def how_to_install(package: str) -> str:
+    """Return the command that installs a dependency, in the versions that Sightline knows.
+
+    It names the package itself: "sightline" on the package index is somebody else's.
+    """
+    for requirement in importlib.metadata.requires("sightline") or []:
+        wanted = requirement.partition(";")[0].strip()
+        if re.split(r"[^A-Za-z0-9_-]", wanted)[0] == package:
+            return f"pip install '{wanted}'"
+    return f"pip install {package}"

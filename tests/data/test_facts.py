@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -76,3 +77,12 @@ def test_a_manifest_without_usable_images_is_an_error(tmp_path: Path) -> None:
     manifest = Manifest.make(tmp_path, {"record_id": ["a.png"], "status": ["quarantined"]})
     with pytest.raises(DataError, match=rf"{tmp_path} has no usable image to look at"):
         measure(manifest)
+
+
+def test_the_test_split_is_counted_and_never_looked_at(manifest: Manifest) -> None:
+    held_out = [f"{number}.png" for number in range(5, 10)]
+    splits = ["test" if name in held_out else "train" for name in manifest.table["record_id"]]
+    for name in held_out:
+        (manifest.root / name).unlink()
+    facts = measure(manifest.with_splits(pl.Series("split", splits)))
+    assert (facts.count, facts.looked_at, facts.unreadable) == (10, 5, ())

@@ -220,7 +220,8 @@ def test_a_folder_link_out_of_the_folder_is_refused_with_its_target(make_images:
     root = make_images("far/x.png", *(f"set/{name}" for name in PETS))
     (root / "set/bird").symlink_to(root / "far")
     with pytest.raises(
-        DataError, match=rf"{root}/set/bird leads out .* to {root}/far\. Copy .*\(follow_links\)"
+        DataError,
+        match=rf"{root}/set/bird leads out .* to {root}/far\. Copy .*\(follow_links=True, --follow",
     ):
         scan_folder(root / "set")
 
@@ -454,6 +455,21 @@ def test_a_group_pattern_that_matches_nothing_is_shown_with_two_ids(make_images:
 def test_a_manifest_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"no image in {tmp_path}"):
         check_classes(Manifest.make(tmp_path, {"record_id": [], "label": []}))
+
+
+@pytest.mark.parametrize(
+    "names", [("cat/a.png", "cat/b.png"), ("train/cat/a.png", "train/dog/b.png", "test/owl/c.png")]
+)
+def test_what_is_only_judged_may_have_one_class_or_lopsided_splits(
+    make_images: Make, names: tuple[str, ...]
+) -> None:
+    assert ids(scan_folder(make_images(*names), ScanOptions(learnable=False))) == sorted(names)
+
+
+def test_what_is_only_judged_may_not_be_empty(tmp_path: Path) -> None:
+    empty = Manifest.make(tmp_path, {"record_id": [], "label": []})
+    with pytest.raises(DataError, match=rf"there is no image in {tmp_path}"):
+        check_classes(empty, learnable=False)
 
 
 def test_a_label_may_be_missing_from_one_of_three_splits(tmp_path: Path) -> None:

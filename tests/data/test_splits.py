@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.data.splits import SplitShares, assign, complete
+from sightline.data.splits import SplitShares, assign, complete, folds_in_words
 from sightline.errors import DataError, RecipeError
 from sightline.records import SPLITS, Manifest
 
@@ -340,6 +340,67 @@ def test_carving_keeps_groups_whole() -> None:
     manifest = make_manifest(rows, split=["train"] * 80 + ["test"] * 2)
     table = complete(manifest, SplitShares(), seed=0).table.drop_nulls("group")
     assert (table.group_by("group").agg(pl.col("split").n_unique())["split"] == 1).all()
+
+
+# --- folds -----------------------------------------------------------------------------
+
+
+def in_folds(folds: list[int | None], **columns: list[object]) -> Manifest:
+    """Return 20 records each of two classes; the folds go round."""
+    rows = single(20) + single(20, "b")
+    return make_manifest(rows, fold=[folds[n % len(folds)] for n in range(40)], **columns)
+
+
+def of_fold(manifest: Manifest, fold: int | None) -> set[str | None]:
+    """Return the splits that the records of a fold are in."""
+    return set(manifest.table.filter(pl.col("fold").eq_missing(fold))["split"])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_with_folds_and_no_splits_the_lowest_fold_is_the_validation_split(first: int) -> None:
+    manifest = complete(in_folds([first, first + 1, first + 2, first + 3]), SplitShares(), seed=0)
+    assert of_fold(manifest, first) == {"validation"}
+    assert sizes(manifest, "a")[1] == 5
+
+
+def test_with_folds_the_test_split_is_taken_out_of_the_others() -> None:
+    manifest = complete(in_folds([0, 1, 2, 3]), SplitShares(test=0.2), seed=0)
+    assert [sizes(manifest, label) for label in "ab"] == [(12, 5, 3), (12, 5, 3)]
+
+
+def test_with_folds_and_no_test_share_all_other_folds_are_train() -> None:
+    manifest = complete(in_folds([0, 1, 2, 3]), SplitShares(test=0), seed=0)
+    assert [of_fold(manifest, fold) for fold in (1, 2, 3)] == [{"train"}] * 3
+
+
+def test_records_without_a_fold_are_trained_on() -> None:
+    manifest = complete(in_folds([0, 1, None]), SplitShares(test=0), seed=0)
+    assert of_fold(manifest, None) == {"train"}
+
+
+def test_the_validation_fold_leaves_out_what_is_quarantined() -> None:
+    manifest = in_folds([0, 1], status=["quarantined"] * 4 + [None] * 36)
+    assert None in of_fold(complete(manifest, SplitShares(), seed=0), 0)
+
+
+def test_given_splits_count_and_not_the_folds() -> None:
+    manifest = in_folds([0, 1], split=(["train"] * 10 + ["validation"] * 5 + ["test"] * 5) * 2)
+    assert splits_by_id(complete(manifest, SplitShares(), seed=0)) == splits_by_id(manifest)
+
+
+def test_a_single_fold_is_refused() -> None:
+    with pytest.raises(DataError, match=r"all images of /r are in fold 3, so none is left to tra"):
+        complete(in_folds([3]), SplitShares(), seed=0)
+
+
+def test_what_becomes_of_the_folds_is_said() -> None:
+    (sentence,) = folds_in_words(in_folds([1, 2]))
+    assert sentence.startswith("Folds were given and no splits: fold 1 is the validation split")
+
+
+@pytest.mark.parametrize("columns", [{"folds": [None]}, {"folds": [0], "split": ["train"] * 40}])
+def test_nothing_is_said_of_folds_that_have_no_effect(columns: dict[str, list[object]]) -> None:
+    assert folds_in_words(in_folds(**columns)) == []
 
 
 def test_folds_are_left_untouched() -> None:

@@ -40,7 +40,58 @@ def test_a_history_without_epochs_says_so():
 
 
 def test_a_missing_column_is_left_out_of_the_legend():
-    assert "validation (val_accuracy)" not in words(history_figure(history(3)))
+    rows = [{"epoch": 0, "loss": 1.0, "accuracy": 0.5}]
+    shown = words(history_figure(History.from_rows(rows)))
+    assert ("training" in shown, "validation" in shown) == (True, False)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_every_metric_that_was_validated_on_has_a_panel(stacked):
+    values = {"val_accuracy": [0.5], "precision": [0.5], "val_precision": [0.5], "val_f1": [0.5]}
+    shown = words(history_figure(history(1, best=0, **values), stacked=stacked))
+    assert [shown.count(name) for name in ("accuracy", "precision", "f1")] == [1, 1, 1]
+    assert shown.count("best: epoch 1") == 4
+
+
+def test_a_metric_other_than_accuracy_is_drawn_alone():
+    rows = [
+        {
+            "epoch": 0,
+            "loss": 1.0,
+            "val_loss": 1.0,
+            "balanced_accuracy": 0.5,
+            "val_balanced_accuracy": 0.5,
+        }
+    ]
+    shown = words(history_figure(History.from_rows(rows)))
+    assert ("balanced accuracy" in shown, "accuracy" in shown) == (True, False)
+
+
+def test_numbers_that_are_no_metric_have_no_panel():
+    figure = history_figure(history(2, val_accuracy=[0.5, 0.6], seconds=[1.0, 1.0]))
+    assert len(figure.axes) == 2
+
+
+def test_no_more_than_four_panels_are_drawn():
+    names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    figure = history_figure(history(1, **{f"val_{name}": [0.5] for name in names}))
+    assert len(figure.axes) == 4
+
+
+def test_the_metric_that_chose_the_weights_is_never_left_out():
+    names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    rows = [{"epoch": 0, **{f"val_{name}": 0.5 for name in names}}]
+    assert "f1" in words(history_figure(History.from_rows(rows, monitor="val_f1")))
+
+
+def test_a_history_without_a_metric_says_so():
+    rows = [{"epoch": 0, "loss": 1.0, "val_loss": 1.0}]
+    assert "no accuracy was recorded" in words(history_figure(History.from_rows(rows)))
+
+
+def test_one_legend_serves_all_panels():
+    shown = words(history_figure(history(2, val_accuracy=[0.5, 0.6])))
+    assert (shown.count("training"), shown.count("validation")) == (1, 1)
 
 
 def test_an_objective_that_differs_from_the_loss_is_drawn():
@@ -53,7 +104,7 @@ def test_an_objective_equal_to_the_loss_is_not_drawn_twice():
 
 def test_values_that_are_not_finite_leave_a_gap():
     figure = history_figure(history(3, val_loss=[float("nan"), float("inf"), 0.5]))
-    assert "validation (val_loss)" in words(figure)
+    assert "validation" in words(figure)
 
 
 def test_one_epoch_is_enough_for_a_figure():

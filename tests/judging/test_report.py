@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from sightline.judging.evaluation import evaluate
-from sightline.judging.reports import ReportContents, render
+from sightline.judging.reports import Mistakes, ReportContents, render
 from sightline.records import Evaluation, Finding, History, LayerSummary, ModelSummary, Picture
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -95,8 +95,16 @@ def contents(evaluation: Evaluation) -> ReportContents:
         evaluations=[evaluation],
         summary=ModelSummary((LayerSummary("first", "Conv2D", (62, 62, 8), 224),), 224, 224),
         augmented=[picture("cat"), picture("dog", width=20)],
-        mistakes=[("test", [picture("cat taken for dog\n99.1 % sure\ncat/0001.png")])],
-        findings=[Finding("small-split", "warning", "The test split has 225 images.", {"n": 225})],
+        mistakes=[Mistakes("test", 50, [picture("cat taken for dog\n99.1 % sure\ncat/0001.png")])],
+        findings=[
+            Finding(
+                "small-split",
+                "warning",
+                "The test split has 225 images.",
+                {"n": 225},
+                "Hold out more of them.",
+            )
+        ],
         reproduce=["sightline train data --out runs/my-run"],
         group_counts={"train": 321, "validation": 45, "test": 44},
     )
@@ -264,6 +272,20 @@ def test_errors_are_told_in_the_header(nothing):
     assert "1 error and 1 warning found. Read this" in shown(nothing, findings=found).text
 
 
+def test_the_contents_count_what_was_found(page):
+    assert "Findings (1)" in page.text
+
+
+def test_a_finding_is_told_with_its_severity_advice_and_evidence(page):
+    told = "Warning small-split The test split has 225 images. Hold out more of them. Evidence n"
+    assert told in page.text
+
+
+def test_checks_that_found_nothing_say_so(nothing):
+    passed = [Finding("copies", "warning", "No copies.", outcome="passed")]
+    assert "No check found anything." in shown(nothing, findings=passed).text
+
+
 def test_the_worst_finding_comes_first(nothing):
     found = [Finding("b", "info", "Calm."), Finding("a", "error", "Bad.")]
     text = shown(nothing, findings=found).text
@@ -308,7 +330,7 @@ def test_a_hostile_name_is_shown_and_does_nothing(contents, make_predictions):
         manifest_counts=counts((HOSTILE, 1, 1, 1, 3)),
         evaluations=[hostile],
         augmented=[picture(HOSTILE)],
-        mistakes=[(HOSTILE, [picture(HOSTILE)])],
+        mistakes=[Mistakes(HOSTILE, 2, [picture(HOSTILE)], HOSTILE)],
         findings=[Finding(HOSTILE, "info", HOSTILE, {HOSTILE: [HOSTILE]}, HOSTILE)],
         reproduce=[f"sightline train {HOSTILE}"],
     )
@@ -369,8 +391,68 @@ def test_epochs_without_a_best_one_say_so(nothing):
     assert "no best epoch was chosen" in shown(nothing, history=history(2, None)).text
 
 
-def test_mistakes_without_pictures_say_so(nothing):
-    assert "There is no mistake to show." in shown(nothing, mistakes=[("test", [])]).text
+def test_a_set_without_mistakes_says_so(nothing):
+    page = shown(nothing, mistakes=[Mistakes("test", 0, [])])
+    assert "There is no mistake to show." in page.text
+
+
+def test_mistakes_without_pictures_are_still_counted(nothing):
+    made = Mistakes("test", 55, [], "their images are no longer at their place")
+    text = shown(nothing, mistakes=[made]).text
+    assert "55 mistakes; their images are no longer at their place." in text
+
+
+def test_mistakes_that_are_not_all_shown_are_counted(page):
+    assert "50 mistakes, the 1 surest of them here." in page.text
+
+
+def test_training_pictures_that_cannot_be_shown_are_told(nothing):
+    page = shown(nothing, augmented_note="They cannot be shown.")
+    assert "Training images as the network sees them They cannot be shown." in page.text
+
+
+def test_random_changes_of_training_pictures_are_told(page):
+    assert "After random changes and resizing; every epoch changes them anew." in page.text
+
+
+def test_pictures_of_a_recipe_without_random_changes_claim_none(nothing):
+    page = shown(nothing, augmented=[picture("cat")], randomly_changed=False)
+    assert "After resizing; this recipe makes no random changes." in page.text
+    assert [image["alt"] for image in page.all("img")] == ["Training image: cat"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("validation", "Caution: the split that chose the weights: optimistic."),
+        ("train", "Caution: the images it was trained on: says nothing about new ones."),
+    ],
+)
+def test_a_card_and_its_section_say_what_a_figure_is_not(nothing, evaluation, source, words):
+    judged = dataclasses.replace(evaluation, source=source)
+    assert shown(nothing, evaluations=[judged]).text.count(words) == 2
+
+
+def test_a_card_says_how_many_images_were_trained_on(nothing, evaluation):
+    judged = dataclasses.replace(evaluation, source="/photos", seen_in_training=1200)
+    text = shown(nothing, evaluations=[judged]).text
+    assert "Caution: 1,200 of 1,500 of these images were trained on" in text
+
+
+def test_figures_of_the_test_split_need_no_caution(page):
+    assert "Caution" not in page.text
+
+
+def test_a_long_path_is_shortened_to_its_end_in_headings(nothing, evaluation):
+    judged = dataclasses.replace(evaluation, source="/a/b/c/xray/test")
+    assert "Quality: …/xray/test" in shown(nothing, evaluations=[judged]).text
+
+
+def test_a_screen_reader_is_told_which_curves_are_drawn(nothing):
+    rows = [{"epoch": 0, "loss": 1.0, "val_loss": 1.0, "val_recall": 0.5, "val_f1": 0.5}]
+    page = shown(nothing, history=History.from_rows(rows))
+    label = page.all("svg")[0]["aria-label"]
+    assert str(label).startswith("Loss, recall and f1 by epoch.")
 
 
 def test_equal_contents_make_an_equal_page(contents):

@@ -22,7 +22,7 @@ IMAGES = np.random.default_rng(0).random((3, 12, 16, 3), np.float32)
 
 def a_network(num_classes: int = 3, *, seed: int = 0) -> keras.Model:
     """Return a residual network whose batch normalisation is not at its start."""
-    model = networks.build(small_recipe("auto", seed=seed, model__width=4), num_classes)
+    model = networks.build(small_recipe("auto", seed=seed), num_classes)
     rng = np.random.default_rng(seed)
     moved = {
         name: array + rng.random(array.shape).astype(np.float32) / 10
@@ -90,7 +90,7 @@ def test_weights_with_a_foreign_name_are_refused() -> None:
 def test_a_weight_of_another_shape_is_refused() -> None:
     model = a_network()
     arrays = forward.get_weights(model) | {"000/kernel": np.zeros((3, 3, 3, 5), np.float32)}
-    message = r"weight 000/kernel is \(3, 3, 3, 5\) float32 in the run and \(3, 3, 3, 4\) float32"
+    message = r"weight 000/kernel is \(3, 3, 3, 5\) float32 in the run and \(3, 3, 3, 16\) float32"
     with pytest.raises(RunError, match=message):
         forward.set_weights(model, arrays)
 
@@ -99,7 +99,7 @@ def test_a_weight_of_another_dtype_is_refused() -> None:
     model = a_network()
     arrays = forward.get_weights(model)
     arrays["000/kernel"] = arrays["000/kernel"].astype(np.float64)
-    with pytest.raises(RunError, match=r"000/kernel is \(3, 3, 3, 4\) float64 in the run"):
+    with pytest.raises(RunError, match=r"000/kernel is \(3, 3, 3, 16\) float64 in the run"):
         forward.set_weights(model, arrays)
 
 
@@ -131,16 +131,13 @@ def three_grey(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     counts = {"cat": 9, "dog": 9, "owl": 9}
     folder = write_splits(tmp_path_factory.mktemp("three"), counts, dict.fromkeys(counts, 3))
     out = tmp_path_factory.mktemp("runs") / "three"
-    # Not narrower: with 4 or 8 filters, TensorFlow 2.21 with oneDNN dies in their gradients.
-    changes = {"data__channels": 1, "model__stages": 2, "model__width": 32}
-    return train(folder, out, recipe="auto", **changes), folder
+    return train(folder, out, recipe="auto", data__channels=1), folder
 
 
 def by_keras(run: Run, record_ids: Sequence[str], root: Path) -> npt.NDArray[np.float32]:
-    """Return what Keras alone says about the raw 0..255 pixels, one column a class."""
+    """Return what Keras alone says about the raw 0..255 RGB pixels, one column a class."""
     model = keras.models.load_model(run.path / "model.keras", compile=False, safe_mode=True)
-    channels = run.model["input"]["channels"]
-    pixels = [images.load(str(root / name), channels=channels) for name in record_ids]
+    pixels = [images.load(str(root / name)) for name in record_ids]
     output = model.predict(np.stack(pixels).astype(np.float32), verbose=0)
     return np.concatenate([1 - output, output], axis=1) if output.shape[1] == 1 else output
 
@@ -158,4 +155,5 @@ def test_keras_alone_gives_the_probabilities_of_predict_for_three_classes(
     run, folder = three_grey
     ours = sl.predict(run, folder / "val", progress=sl.Silent())
     theirs = by_keras(run, ours.table["record_id"].to_list(), folder / "val")
-    np.testing.assert_allclose(theirs, ours.probabilities, atol=1e-5)
+    # Colour pictures of a grey network: the decoder rounds grey to whole numbers, Keras does not.
+    np.testing.assert_allclose(theirs, ours.probabilities, atol=5e-3)

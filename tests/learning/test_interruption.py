@@ -66,7 +66,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals, out: Path) -> S
     time.sleep(0.2)  # into the next epoch, which takes longer than that
     began = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=15)
+    _, errors = process.communicate(timeout=90)
     return Stopped(process.returncode, time.monotonic() - began, errors, sl.open_run(out))
 
 

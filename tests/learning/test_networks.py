@@ -99,37 +99,37 @@ BASIC: list[Row] = [
 # `auto` with two stages of 8 filters; no biases before batch normalisation.
 RESIDUAL: list[Row] = [
     ("InputLayer", (24, 24, 3), 0),
-    ("Conv2D", (24, 24, 8), 3 * 3 * 3 * 8),
+    ("Conv2D", (24, 24, 16), 3 * 3 * 3 * 16),
     *[
-        ("BatchNormalization", (24, 24, 8), 4 * 8),
-        ("ReLU", (24, 24, 8), 0),
-        ("Conv2D", (24, 24, 8), 3 * 3 * 8 * 8),
-        ("BatchNormalization", (24, 24, 8), 4 * 8),
-        ("ReLU", (24, 24, 8), 0),
-        ("Conv2D", (24, 24, 8), 3 * 3 * 8 * 8),
-        ("Add", (24, 24, 8), 0),
+        ("BatchNormalization", (24, 24, 16), 4 * 16),
+        ("ReLU", (24, 24, 16), 0),
+        ("Conv2D", (24, 24, 16), 3 * 3 * 16 * 16),
+        ("BatchNormalization", (24, 24, 16), 4 * 16),
+        ("ReLU", (24, 24, 16), 0),
+        ("Conv2D", (24, 24, 16), 3 * 3 * 16 * 16),
+        ("Add", (24, 24, 16), 0),
     ]
     * 2,
-    ("BatchNormalization", (24, 24, 8), 4 * 8),
-    ("ReLU", (24, 24, 8), 0),
-    ("Conv2D", (12, 12, 16), 3 * 3 * 8 * 16),
-    ("BatchNormalization", (12, 12, 16), 4 * 16),
-    ("ReLU", (12, 12, 16), 0),
-    ("Conv2D", (12, 12, 16), 8 * 16),  # 1x1: the way around, as the shape changes
-    ("Conv2D", (12, 12, 16), 3 * 3 * 16 * 16),
-    ("Add", (12, 12, 16), 0),
-    ("BatchNormalization", (12, 12, 16), 4 * 16),
-    ("ReLU", (12, 12, 16), 0),
-    ("Conv2D", (12, 12, 16), 3 * 3 * 16 * 16),
-    ("BatchNormalization", (12, 12, 16), 4 * 16),
-    ("ReLU", (12, 12, 16), 0),
-    ("Conv2D", (12, 12, 16), 3 * 3 * 16 * 16),
-    ("Add", (12, 12, 16), 0),
-    ("BatchNormalization", (12, 12, 16), 4 * 16),
-    ("ReLU", (12, 12, 16), 0),
-    ("GlobalAveragePooling2D", (16,), 0),
-    ("Dropout", (16,), 0),
-    ("Dense", (4,), 16 * 4 + 4),
+    ("BatchNormalization", (24, 24, 16), 4 * 16),
+    ("ReLU", (24, 24, 16), 0),
+    ("Conv2D", (12, 12, 32), 3 * 3 * 16 * 32),
+    ("BatchNormalization", (12, 12, 32), 4 * 32),
+    ("ReLU", (12, 12, 32), 0),
+    ("Conv2D", (12, 12, 32), 16 * 32),  # 1x1: the way around, as the shape changes
+    ("Conv2D", (12, 12, 32), 3 * 3 * 32 * 32),
+    ("Add", (12, 12, 32), 0),
+    ("BatchNormalization", (12, 12, 32), 4 * 32),
+    ("ReLU", (12, 12, 32), 0),
+    ("Conv2D", (12, 12, 32), 3 * 3 * 32 * 32),
+    ("BatchNormalization", (12, 12, 32), 4 * 32),
+    ("ReLU", (12, 12, 32), 0),
+    ("Conv2D", (12, 12, 32), 3 * 3 * 32 * 32),
+    ("Add", (12, 12, 32), 0),
+    ("BatchNormalization", (12, 12, 32), 4 * 32),
+    ("ReLU", (12, 12, 32), 0),
+    ("GlobalAveragePooling2D", (32,), 0),
+    ("Dropout", (32,), 0),
+    ("Dense", (4,), 32 * 4 + 4),
 ]
 PUBLISHED: dict[str, tuple[list[Row], int]] = {  # with the total that design.md states
     "skin-binary": (SKIN_BINARY, 14_751_713),
@@ -174,7 +174,7 @@ def test_basic_is_two_convolution_blocks_and_a_dense_layer() -> None:
 
 
 def test_residual_is_the_network_worked_out_by_hand() -> None:
-    recipe = small_recipe("auto", data__image_size=[24, 24], model__width=8)
+    recipe = small_recipe("auto", data__image_size=[24, 24])
     assert rows(networks.build(recipe, 4)) == RESIDUAL
 
 
@@ -287,7 +287,7 @@ def test_another_seed_gives_other_kernels_everywhere(name: str) -> None:
 
 
 def test_no_two_layers_of_one_network_start_alike() -> None:
-    recipe = small_recipe("auto", model__width=8)
+    recipe = small_recipe("auto")
     weights = forward.get_weights(networks.build(recipe, 2))
     kernels = [array.ravel()[:20].tolist() for name, array in weights.items() if "kernel" in name]
     assert len({tuple(kernel) for kernel in kernels}) == len(kernels)

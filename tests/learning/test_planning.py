@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from tiny import SMALL, dotted, small_recipe, write_splits
+from tiny import NARROW, SMALL, dotted, small_recipe, write_splits
 
 import sightline as sl
 from sightline.data import facts as data_facts
@@ -23,8 +22,6 @@ from sightline.learning.planning import Plan
 from sightline.learning.training import speed as speeds
 from sightline.recipes import load_recipe
 from sightline.records import DataFacts, Manifest
-
-FEW: Mapping[str, Any] = {**SMALL, "model.stages": 2}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +38,22 @@ def facts(manifest: Manifest) -> DataFacts:
     return data_facts.measure(manifest)
 
 
+def test_the_plan_says_what_it_means_that_no_groups_are_known(plan: Plan) -> None:
+    told = sentence(plan, "No groups are known")
+    assert "figures will look better than they are (--group-col, --group-regex)" in told
+
+
+def test_the_plan_of_a_set_with_groups_counts_them(manifest: Manifest, facts: DataFacts) -> None:
+    grouped = Manifest.make(
+        manifest.root, manifest.table.with_columns(group=pl.col("record_id").str.slice(-6))
+    )
+    told = " ".join(plan_of(grouped, facts).sentences)
+    assert " groups" in told
+    assert "No groups are known" not in told
+
+
 def plan_of(manifest: Manifest, facts: DataFacts, recipe: str = "basic", **changes: Any) -> Plan:
-    chosen = load_recipe(recipe, {**FEW, **dotted(changes)})
+    chosen = load_recipe(recipe, {**SMALL, **NARROW.get(recipe, {}), **dotted(changes)})
     return planning.make_plan(manifest, chosen, facts, "tensorflow")
 
 
@@ -227,7 +238,7 @@ def test_a_tiny_budget_gets_the_fewest_epochs(manifest: Manifest, facts: DataFac
 
 def test_large_images_are_brought_to_a_common_area(manifest: Manifest, facts: DataFacts) -> None:
     large = dataclasses.replace(facts, height=600, width=800)
-    chosen = load_recipe("auto", {"model.width": 4})
+    chosen = load_recipe("auto", {"model.width": 16})
     plan = planning.make_plan(manifest, chosen, large, "tensorflow")
     assert plan.recipe.data.image_size == (80, 112)
 
@@ -286,6 +297,14 @@ def test_a_probe_measures_and_says_the_ratio() -> None:
     )
     assert said is not None
     assert (said[1], speed.measured) == (policy, True)
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "policy"),
+    [(2.0, "mixed_bfloat16"), (1.11, "mixed_bfloat16"), (1.09, "float32"), (0.5, "float32")],
+)
+def test_bfloat16_is_taken_where_it_is_a_tenth_faster(bfloat16: float, policy: str) -> None:
+    assert speeds.faster_policy(300.0, 300.0 * bfloat16) == policy
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from sightline.data.stream import Stream, StreamConfig
 from sightline.learning import prediction
 from sightline.learning.models import networks
 from sightline.records import Manifest, Predictions
+from sightline.runs import KeptWeights
 
-RECIPE = small_recipe("auto", model__width=4)
+RECIPE = small_recipe("auto")
 CONFIG = StreamConfig.of(RECIPE, training=False)
 
 
@@ -41,9 +42,7 @@ def predict(model: keras.Model, manifest: Manifest, config: StreamConfig = CONFI
             manifest,
             stream,
             class_names=("cat", "dog"),
-            fingerprint="of the model",
-            weights="last",
-            epoch=6,
+            kept=KeptWeights("last", {}, 6, "of the model"),
         )
         return Predictions.together(list(parts))
 
@@ -146,9 +145,7 @@ def test_each_batch_is_reported_with_its_records(model: keras.Model, folder: Pat
             manifest,
             stream,
             class_names=("cat", "dog"),
-            fingerprint="",
-            weights="best",
-            epoch=0,
+            kept=KeptWeights("best", {}, 0, ""),
             on_batch=told.append,
         ):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from sightline.judging import evaluation
 from sightline.learning.training.interruption import stop_requests
 from sightline.progress import Step
 from sightline.records import Predictions, Weights
-from sightline.runs import Run
+from sightline.runs import Run, latest_checkpoint, read_tensors
 
 
 def predicted(run: Run, folder: Path, weights: Weights = "best") -> Predictions:
@@ -47,7 +48,8 @@ def same(first: dict[str, npt.NDArray[np.generic]], second: object) -> bool:
 
 def test_a_row_of_the_history_has_what_was_asked_for(spoiled: Trained) -> None:
     wanted = {"epoch", "objective", "loss", "accuracy", "recall", "learning_rate", "val_loss"}
-    wanted |= {"val_accuracy", "val_recall", "images", "faults", "seconds", "seconds_waiting"}
+    wanted |= {"val_accuracy", "val_recall", "images", "seconds", "seconds_waiting"}
+    wanted |= {"faults", "val_faults"}
     wanted |= {"seconds_computing", "images_per_second", "memory_mb"}
     assert set(spoiled.run.history.table.columns) == wanted
 
@@ -292,6 +294,17 @@ def test_the_average_is_not_the_raw_weights(averaged: tuple[Run, Averages]) -> N
     assert not any(np.array_equal(kept, raw) for kept, raw in pairs)
 
 
+def test_a_checkpoint_keeps_the_trained_weights_beside_their_average(
+    averaged: tuple[Run, Averages],
+) -> None:
+    run, callback = averaged
+    newest = latest_checkpoint(run.path)
+    assert newest is not None
+    state, _ = read_tensors(newest / "state.safetensors")
+    raw = [state[name] for name in sorted(state) if name.startswith("raw/")]
+    assert all(np.array_equal(a, b) for a, b in zip(raw, callback.raw[1], strict=True))
+
+
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """Two epochs on 120 images, one of which cannot be read in the first epoch."""
@@ -308,10 +321,44 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     return train(folder, tmp_path_factory.mktemp("runs") / "faulty", **changes), broken
 
 
+@pytest.fixture(scope="module")
+def half_unread(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two epochs with one validation image that cannot be read."""
+    folder = write_splits(
+        tmp_path_factory.mktemp("unread"), {"cat": 9, "dog": 9}, {"cat": 3, "dog": 3}
+    )
+    (folder / "val" / "dog" / "000.png").write_bytes(b"no image")
+    return train(folder, tmp_path_factory.mktemp("runs") / "unread")
+
+
 def test_an_unreadable_training_image_is_recorded_and_not_counted(
     faulty: tuple[Run, Path],
 ) -> None:
     assert (faulty[0].history["images"][0], faulty[0].history["faults"][0]) == (119, 1)
+
+
+def test_an_unreadable_image_is_named_in_the_log_once(faulty: tuple[Run, Path]) -> None:
+    log = (faulty[0].path / "run.log").read_text()
+    assert log.count(f"left out, it cannot be read: {faulty[1]}") == 1
+
+
+def test_an_unreadable_validation_image_is_recorded(half_unread: Run) -> None:
+    assert half_unread.history["val_faults"].to_list() == [1, 1]
+
+
+def test_the_faults_of_an_epoch_are_part_of_its_checkpoint(half_unread: Run) -> None:
+    newest = latest_checkpoint(half_unread.path)
+    assert newest is not None
+    meta = json.loads((newest / "meta.json").read_text())
+    assert meta["faults"] == {"val/dog/000.png": "NOT_AN_IMAGE"}
+
+
+def test_a_validation_split_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "images", {"cat": 9, "dog": 9}, {"cat": 1, "dog": 1})
+    for broken in (folder / "val").rglob("*.png"):
+        broken.write_bytes(b"no image")
+    with pytest.raises(sl.DataError, match="2 of 2 images could not be read, more than"):
+        train(folder, tmp_path / "run")
 
 
 def test_an_image_that_is_readable_again_is_counted_again(faulty: tuple[Run, Path]) -> None:

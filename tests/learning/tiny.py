@@ -26,9 +26,13 @@ SIZE = (12, 16)  # height, width
 SMALL: Mapping[str, Any] = {
     "data.image_size": SIZE,
     "data.channels": 3,
-    "model.width": 4,
     "train.epochs": 2,
     "train.batch_size": 8,
+}
+# Recipes whose network has a width; the residual one may not be narrower.
+NARROW: Mapping[str, Mapping[str, Any]] = {
+    "basic": {"model.width": 4},
+    "auto": {"model.width": 16, "model.stages": 2},
 }
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -57,7 +61,7 @@ def write_splits(
 
 def small_recipe(name: str = "basic", **changes: Any) -> Recipe:
     """Return a resolved recipe; in the names of changes, "__" stands for the dot."""
-    return load_recipe(name, {**SMALL, "model.stages": 2, **dotted(changes)})
+    return load_recipe(name, {**SMALL, **NARROW.get(name, {}), **dotted(changes)})
 
 
 def dotted(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +81,7 @@ def train(
     return sl.train(
         folder,
         recipe=recipe,
-        changes={**SMALL, "data.test": 0, **dotted(changes)},
+        changes={**SMALL, **NARROW.get(recipe, {}), "data.test": 0, **dotted(changes)},
         out=out,
         only_train=True,
         callbacks=callbacks,

@@ -148,11 +148,55 @@ def test_a_change_without_key_or_value_is_told_the_form(change: str) -> None:
         ("seed.x=3", r"recipe key 'seed\.x': 'seed' is a value, not a section"),
         ("data.test=0.9", r"data\.validation 0\.15 and data\.test 0\.9 leave nothing to train on"),
         ("train.weight_decay=0.1", r"weight_decay has no effect with optimizer 'adam'; use adamw"),
+        (
+            "train.momentum=0.5",
+            r"momentum has no effect with optimizer 'adam'; use sgd, or .* 0\.9",
+        ),
+        (
+            "model.stages=2",
+            r"model\.stages has no effect with network 'basic'; use residual, or .* 3",
+        ),
+        ("model.padding=valid", r"model\.padding has no effect .* use ham10000, or set it to same"),
     ],
 )
 def test_a_wrong_change_is_refused_in_plain_words(change: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_recipe("basic", [change])
+
+
+def test_a_width_that_a_published_network_does_not_use_is_refused() -> None:
+    message = (
+        r"model\.width has no effect with network 'skin-binary'; use basic or residual, or .* 32"
+    )
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("skin-binary", ["model.width=64"])
+
+
+@pytest.mark.parametrize("width", [1, 8, 15])
+def test_a_residual_network_that_crashes_tensorflow_is_refused(width: int) -> None:
+    message = rf"model\.width {width} is too narrow for network 'residual': .* crash .* use 16 or"
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("auto", [f"model.width={width}"])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("auto", ["model.width=16", "model.stages=2"]),
+        ("basic", ["model.width=4", "train.optimizer=sgd", "train.momentum=0.5"]),
+        ("ham10000", ["model.padding=same", "model.width=32", "model.stages=auto"]),
+    ],
+)
+def test_values_that_have_an_effect_or_are_the_default_are_taken(
+    name: str, changes: list[str]
+) -> None:
+    assert load_recipe(name, changes)
+
+
+def test_another_network_in_the_automatic_recipe_can_be_planned() -> None:
+    recipe = load_recipe("auto", {"model.network": "basic", "model.dropout": []})
+    tiny = dataclasses.replace(FACTS, height=8, width=8)
+    assert resolve_shape(recipe, tiny)[0].unresolved() == ["train.epochs"]
 
 
 def test_every_fault_of_a_recipe_is_told_at_once() -> None:

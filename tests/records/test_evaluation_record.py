@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import RunError
-from sightline.records import ClassScores, Evaluation
+from sightline.records import ClassScores, Evaluation, rounded
 
 
 def evaluation(source: str = "test") -> Evaluation:
@@ -78,3 +79,52 @@ def test_half_a_file_of_evaluations_is_refused_by_its_path(tmp_path: Path) -> No
     (tmp_path / "e.json").write_text('{"evaluations": [')
     with pytest.raises(RunError, match=r"e\.json is damaged"):
         Evaluation.load_all(tmp_path / "e.json")
+
+
+def test_an_evaluation_kept_before_overlap_was_counted_comes_back(tmp_path: Path) -> None:
+    plain = evaluation().to_dict()
+    del plain["seen_in_training"]
+    path = write(tmp_path / "e.json", {"evaluations": [plain]})
+    assert Evaluation.load_all(path)[0].seen_in_training == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "caution"),
+    [
+        ("test", ""),
+        ("/photos", ""),
+        ("validation", "the split that chose the weights: optimistic"),
+        ("train", "the images it was trained on: says nothing about new ones"),
+    ],
+)
+def test_figures_of_images_that_decided_something_carry_a_caution(
+    source: str, caution: str
+) -> None:
+    assert evaluation(source).caution == caution
+
+
+@pytest.mark.parametrize(
+    ("seen", "start"), [(1, "1 of 10 of these images was"), (9, "9 of 10 of these images were")]
+)
+def test_an_external_set_that_was_trained_on_carries_a_caution(seen: int, start: str) -> None:
+    judged = replace(evaluation("/photos"), seen_in_training=seen)
+    assert judged.caution == f"{start} trained on or chose the weights: optimistic"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1.0000"), (0.99996, "> 0.9999"), (0.99994, "0.9999"), (1e-6, "< 0.0001"),
+        (0.0, "0.0000"), (16.118, "16.1180"), (None, "–"), (float("nan"), "–"),
+    ],
+)  # fmt: skip
+def test_a_perfect_figure_is_never_made_by_rounding(value: float | None, text: str) -> None:
+    assert rounded(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100.0%"), (0.9996, "> 99.9%"), (0.9994, "99.9%"), (0.0004, "< 0.1%"), (0.0, "0.0%")],
+)
+def test_a_perfect_percentage_is_never_made_by_rounding(share: float, text: str) -> None:
+    assert rounded(share, 1, percent=True) == text

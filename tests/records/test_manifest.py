@@ -180,6 +180,43 @@ def test_a_manifest_of_a_later_version_is_refused(tmp_path: Path) -> None:
         Manifest.load(tmp_path / "m.parquet")
 
 
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ("{", r"m\.parquet is not a Sightline manifest: Expecting"),
+        ("[]", r"m\.parquet is not a Sightline manifest"),
+        ("{}", r"m\.parquet is not a Sightline manifest: it lacks 'schema_version'"),
+        (
+            '{"schema_version": 1}',
+            r"m\.parquet is damaged: it lacks 'root'\. Scan the images again",
+        ),
+        (
+            '{"schema_version": 1, "root": "/r", "class_names": ["a", "b"]}',
+            r"m\.parquet is damaged: it lacks 'ignored'",
+        ),
+        (
+            '{"schema_version": 1, "root": "/r", "class_names": [], "ignored": {}}',
+            r"m\.parquet is damaged: labels \['cat', 'dog'\] are not in class_names",
+        ),
+    ],
+)
+def test_a_manifest_whose_description_is_damaged_is_refused(
+    tmp_path: Path, about: str, message: str
+) -> None:
+    manifest().table.write_parquet(tmp_path / "m.parquet", metadata={"sightline": about})
+    with pytest.raises(DataError, match=message):
+        Manifest.load(tmp_path / "m.parquet")
+
+
+def test_a_manifest_without_one_of_its_columns_is_refused(tmp_path: Path) -> None:
+    manifest().save(tmp_path / "m.parquet")
+    about = pl.read_parquet_metadata(tmp_path / "m.parquet")["sightline"]
+    table = pl.read_parquet(tmp_path / "m.parquet").drop("phash")
+    table.write_parquet(tmp_path / "m.parquet", metadata={"sightline": about})
+    with pytest.raises(DataError, match=r"m\.parquet is damaged: the table must have the columns"):
+        Manifest.load(tmp_path / "m.parquet")
+
+
 # --- the mapped index ------------------------------------------------------------------
 
 

@@ -101,6 +101,29 @@ def test_an_external_set_may_be_a_manifest(run: sl.Run, other: Path) -> None:
     assert sl.evaluate(run, data=sl.scan(other), progress=QUIET).count == 10
 
 
+def test_an_external_set_may_have_one_class(
+    run: sl.Run, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    judged = sl.evaluate(run, data=make_photos(tmp_path / "o", {"light": 4}), progress=QUIET)
+    assert (judged.count, judged.confusion.sum(axis=1).tolist()) == (4, [0, 4])
+    assert judged.metrics["roc_auc"] is None
+
+
+def test_the_splits_of_an_external_set_may_be_lopsided(
+    run: sl.Run, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    make_photos(tmp_path / "o" / "train", {"dark": 4})
+    make_photos(tmp_path / "o" / "test", {"light": 3})
+    assert sl.evaluate(run, data=tmp_path / "o", progress=QUIET).count == 7
+
+
+def test_an_external_table_may_have_one_class(run: sl.Run, other: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("file,is\ndark_00,dark\ndark_01,dark\n")
+    columns = {"labels": table, "path_col": "file", "label_col": "is"}
+    assert sl.evaluate(run, data=other, progress=QUIET, **columns).count == 2
+
+
 def test_an_external_set_may_be_a_table(run: sl.Run, other: Path, tmp_path: Path) -> None:
     pl.DataFrame({"file": ["dark_00", "light_01"], "is": ["dark", "light"]}).write_csv(
         tmp_path / "labels.csv"
@@ -153,6 +176,42 @@ def test_labels_that_the_model_does_not_know_are_refused(
 def test_options_of_a_scan_beside_a_manifest_are_refused(run: sl.Run, other: Path) -> None:
     with pytest.raises(sl.DataError, match="is taken as it is, so group_regex would change noth"):
         sl.evaluate(run, data=sl.scan(other), group_regex="_(.)", progress=QUIET)
+
+
+def test_images_of_an_external_set_that_were_learned_from_are_counted(
+    run: sl.Run, photos: Path
+) -> None:
+    assert sl.evaluate(run, data=photos, progress=QUIET).seen_in_training == 16 + 2
+
+
+def test_learned_images_are_counted_from_any_folder_above_and_through_links(
+    run: sl.Run, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos / "dark")
+    learned = run.manifest.table.filter(
+        (pl.col("split") != "test") & pl.col("record_id").str.starts_with("dark/")
+    )
+    table = tmp_path / "labels.csv"
+    pl.DataFrame({"file": learned["record_id"].str.slice(5), "is": "dark"}).write_csv(table)
+    judged = sl.evaluate(
+        run, data=tmp_path / "link", labels=table, path_col="file", label_col="is", progress=QUIET
+    )
+    assert judged.seen_in_training == len(learned)
+
+
+def test_an_external_set_of_the_same_names_elsewhere_was_not_learned_from(
+    run: sl.Run, photos: Path, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(photos, tmp_path / "copied")
+    assert sl.evaluate(run, data=copied, progress=QUIET).seen_in_training == 0
+
+
+@pytest.mark.parametrize(("split", "seen"), [("train", 16), ("validation", 2), ("test", 0)])
+def test_every_split_says_how_much_of_it_was_learned_from(
+    split: str, seen: int, run: sl.Run
+) -> None:
+    judged = sl.evaluate(run, split=split, progress=QUIET)  # type: ignore[arg-type]
+    assert judged.seen_in_training == seen
 
 
 # --- what cannot be judged -------------------------------------------------------------

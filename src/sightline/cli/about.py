@@ -88,7 +88,7 @@ def _row(run: Run) -> dict[str, Any]:
     history = run.history
     best = history.best_epoch
     accuracy = {
-        judged.source: judged.metrics["accuracy"]
+        judged.source: judged.metrics.get("accuracy")
         for judged in run.evaluations
         if judged.weights == "best"
     }

@@ -10,7 +10,8 @@ import typer
 
 import sightline
 from sightline.cli import console, options
-from sightline.records import Evaluation
+from sightline.errors import DataError
+from sightline.records import Evaluation, rounded
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,12 +27,18 @@ def predict(
     out: Annotated[Path, typer.Option(help="A .csv or .parquet file, one row an image.")] = Path(
         "predictions.csv"
     ),
+    follow_links: options.FollowLinks = False,
     weights: options.Weights = options.WeightsChoice.best,
     as_json: options.Json = False,
 ) -> None:
     """Say what each image is, labelled or not: every class's probability, keyed by file name."""
     written = sightline.predict(
-        run, paths, out=out, weights=weights.value, progress=console.progress(as_json)
+        run,
+        paths,
+        out=out,
+        weights=weights.value,
+        follow_links=follow_links,
+        progress=console.progress(as_json),
     )
     read = pl.scan_csv if written.suffix.lower() == ".csv" else pl.scan_parquet
     counts = read(written, glob=False).select(
@@ -47,8 +54,9 @@ def predict(
 def evaluate(
     run: options.Run,
     split: Annotated[
-        options.SplitChoice, typer.Option(help="Which of the run's own splits.")
-    ] = options.SplitChoice.test,
+        options.SplitChoice | None,
+        typer.Option(help="Which of the run's own splits; by default test."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="An external set instead: class folders, a manifest, or a table."),
@@ -58,22 +66,29 @@ def evaluate(
     label_col: options.LabelCol = None,
     group_col: options.GroupCol = None,
     group_regex: options.GroupRegex = None,
+    follow_links: options.FollowLinks = False,
     weights: options.Weights = options.WeightsChoice.best,
     as_json: options.Json = False,
 ) -> None:
     """Say how good a run is, on one of its splits or on images it has never seen."""
+    source = options.source_options(locals())
+    if split is not None and (data is not None or source):
+        raise DataError(
+            f"--split {split.value} is one of the run's own splits, and an external set was given "
+            "as well, all of whose images are judged. Give one or the other."
+        )
     judged = sightline.evaluate(
         run,
-        split=split.value,
+        split=(split or options.SplitChoice.test).value,
         data=data,
         weights=weights.value,
         progress=console.progress(as_json),
-        **options.source_options(locals()),
+        **source,
     )
     if as_json:
         console.show_json(judged.to_dict())
     else:
-        _show(judged)
+        show(judged)
 
 
 def report(run: options.Run, as_json: options.Json = False) -> None:
@@ -85,12 +100,15 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
         console.show(f"Report: {path}")
 
 
-def _show(judged: Evaluation) -> None:
+def show(judged: Evaluation) -> None:
+    """Print the figures of one evaluation."""
     unread = f", {judged.unreadable} unreadable ones left out" if judged.unreadable else ""
     console.show(
         f"{judged.source}: {judged.count:,} images{unread}; "
         f"{judged.weights} weights, epoch {judged.epoch + 1}"
     )
+    if judged.caution:
+        console.show(f"Caution: {judged.caution}.")
     console.show_table(
         ["metric", "value"],
         [[name, _number(value)] for name, value in judged.metrics.items()],
@@ -122,4 +140,4 @@ def _show(judged: Evaluation) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.4f}"
+    return "not defined" if value is None else rounded(value)

@@ -69,7 +69,11 @@ SplitCol = Annotated[
     typer.Option(help="Column of train, validation or test.", rich_help_panel=_TABLE),
 ]
 FoldCol = Annotated[
-    str | None, typer.Option(help="Column of fold numbers.", rich_help_panel=_TABLE)
+    str | None,
+    typer.Option(
+        help="Column of fold numbers. Without splits, train chooses weights by the lowest fold.",
+        rich_help_panel=_TABLE,
+    ),
 ]
 GroupRegex = Annotated[
     str | None,

@@ -9,6 +9,8 @@ import typer
 
 import sightline
 from sightline.cli import console, options
+from sightline.errors import RecipeError
+from sightline.records import rounded
 from sightline.runs import Run, check_new, new_run_path
 
 _DEMO_MINUTES = 0.5
@@ -56,6 +58,12 @@ def train(
     asked = list(changes or [])
     if minutes is not None:
         asked.append(f"train.minutes={minutes}")
+        epochs = sightline.load_recipe(recipe, asked).train.epochs
+        if epochs != "auto":
+            raise RecipeError(
+                f"--minutes {minutes:g} plans an automatic number of epochs, and recipe {recipe} "
+                f"says {epochs}. Leave --minutes out, or add --set train.epochs=auto."
+            )
     run = sightline.train(
         data,
         recipe=recipe,
@@ -65,7 +73,7 @@ def train(
         progress=console.progress(as_json),
         **source,
     )
-    _end(run, as_json)
+    show_end(run, as_json)
 
 
 def demo(
@@ -86,10 +94,10 @@ def demo(
         out=path,
         progress=console.progress(as_json),
     )
-    _end(run, as_json)
+    show_end(run, as_json)
 
 
-def _end(run: Run, as_json: bool) -> None:
+def show_end(run: Run, as_json: bool) -> None:
     """Print what came out, and leave with the signal's code if one ended it."""
     report = run.path / "report.html"
     if as_json:
@@ -106,10 +114,12 @@ def _end(run: Run, as_json: bool) -> None:
         )
     else:
         for judged in run.evaluations:
+            caution = f"; {judged.caution}" if judged.caution else ""
             console.show(
-                f"{judged.source.capitalize()} accuracy {judged.metrics['accuracy']:.4f}, "
-                f"balanced accuracy {judged.metrics['balanced_accuracy']:.4f} on "
-                f"{judged.count:,} images ({judged.weights} weights, epoch {judged.epoch + 1})"
+                f"{judged.source.capitalize()} accuracy {rounded(judged.metrics['accuracy'])}, "
+                f"balanced accuracy {rounded(judged.metrics['balanced_accuracy'])} on "
+                f"{judged.count:,} images ({judged.weights} weights, epoch {judged.epoch + 1}"
+                f"{caution})"
             )
         if report.exists():
             console.show(f"Report: {report}")

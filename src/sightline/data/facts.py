@@ -20,6 +20,7 @@ _GREY_TOLERANCE = 2  # of 255: JPEG stores colour apart, so grey survives it alm
 def measure(manifest: Manifest, *, sample: int = _SAMPLE) -> DataFacts:
     """Return the facts of a manifest, from an even sample of its usable files.
 
+    Images of the test split are counted and never looked at: plans are made from these facts.
     Deterministic but for `read_seconds`. Files that cannot be read are named, not fatal.
 
     Raises:
@@ -28,9 +29,11 @@ def measure(manifest: Manifest, *, sample: int = _SAMPLE) -> DataFacts:
     usable = manifest.table.filter(pl.col("status").ne_missing("quarantined"))
     if not len(usable):
         raise DataError(f"the manifest of {manifest.root} has no usable image to look at")
-    chosen = usable["record_id"].gather(
-        np.unique(np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(np.int64))
-    )
+    open_to_look = usable.filter(pl.col("split").ne_missing("test"))["record_id"]
+    if not len(open_to_look):
+        raise DataError(f"the manifest of {manifest.root} has no image outside of the test split")
+    places = np.linspace(0, len(open_to_look) - 1, min(sample, len(open_to_look)))
+    chosen = open_to_look.gather(np.unique(places.astype(np.int64)))
     sizes: list[tuple[int, int]] = []
     seconds: list[float] = []
     unreadable: list[tuple[str, str]] = []

@@ -61,13 +61,18 @@ def assign(manifest: Manifest, shares: SplitShares, *, seed: int) -> Manifest:
 def complete(manifest: Manifest, shares: SplitShares, *, seed: int) -> Manifest:
     """Return the manifest with the splits it has, and those it lacks taken out of train.
 
-    Without any split this is `assign`. Otherwise a missing validation or test split becomes its
-    share of the train records, as `assign` would choose it; all else stays, even groups that
-    are on two of the given sides, and records that were given no split.
+    Without any split this is `assign`, unless there are folds: then the lowest fold is validation
+    as a whole, whatever its share, and the others are train. Otherwise a missing validation or
+    test split becomes its share of the train records, as `assign` would choose it; all else stays,
+    even groups that are on two of the given sides, and records that were given no split.
 
     Raises:
-        DataError: As `assign`; or splits are given and none of them is train.
+        DataError: As `assign`; or splits are given and none of them is train; or all records are
+            in one fold.
     """
+    fold = _validation_fold(manifest)
+    if fold is not None:
+        manifest = _with_fold(manifest, fold)
     given = set(manifest.table["split"].drop_nulls().unique())
     if not given:
         return assign(manifest, shares, seed=seed)
@@ -81,6 +86,42 @@ def complete(manifest: Manifest, shares: SplitShares, *, seed: int) -> Manifest:
     if not missing:
         return manifest
     return _carve(manifest, _USABLE & (pl.col("split") == "train"), missing, seed)
+
+
+def folds_in_words(manifest: Manifest) -> list[str]:
+    """Return how `complete` uses the folds of a manifest, in a sentence; [] where it does not."""
+    fold = _validation_fold(manifest)
+    if fold is None:
+        return []
+    return [
+        f"Folds were given and no splits: fold {fold} is the validation split as a whole, the "
+        "others are trained on (and a test split is taken out of them). The manifest keeps them."
+    ]
+
+
+def _validation_fold(manifest: Manifest) -> int | None:
+    """Return the fold that becomes validation; None where splits are given, or no folds."""
+    if manifest.table["split"].null_count() < len(manifest):
+        return None
+    folds = manifest.table.filter(_USABLE)["fold"].drop_nulls()
+    return min(folds, default=None)
+
+
+def _with_fold(manifest: Manifest, fold: int) -> Manifest:
+    """Return the manifest with one fold as validation and all other usable records in train."""
+    inside = pl.col("fold").eq_missing(fold)
+    splits = manifest.table.select(
+        split=pl.when(_USABLE & inside)
+        .then(pl.lit("validation"))
+        .when(_USABLE)
+        .then(pl.lit("train"))
+    ).to_series()
+    if "train" not in splits:
+        raise DataError(
+            f"all images of {manifest.root} are in fold {fold}, so none is left to train on. "
+            "Give at least two folds, or leave the fold column out."
+        )
+    return manifest.with_splits(splits)
 
 
 def _carve(

@@ -68,18 +68,23 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
     train_count = int(counts.sum())
     recipe, reasons = resolve_shape(recipe, facts)
     summary = forward.summarise(_build(recipe, counts, "float32"))
+    validation_count = len(manifest.of_split("validation"))
     speed = speeds.expected_speed(summary.operations)
-    draft, _ = resolve_epochs(recipe, train_count, speed.images_per_second)
+    if machine["accelerators"]:  # the processor's arithmetic says nothing about a GPU
+        speed = speeds.measured_speed(recipe, _build(recipe, counts, "float32"), len(counts))
+    epoch = _EpochCost.of(speed, facts, train_count, validation_count)
+    draft, _ = resolve_epochs(recipe, train_count, train_count / epoch.seconds)
     assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
     policy, speed, why = speeds.choose_precision(
         draft,
         build=lambda policy: _build(draft, counts, policy),
         num_classes=len(counts),
         processor_has_it=machine["bfloat16"],
-        expected_seconds=draft.train.epochs * train_count / speed.images_per_second,
+        expected_seconds=draft.train.epochs * epoch.computing,
         speed=speed,
     )
-    recipe, more = resolve_epochs(recipe, train_count, speed.images_per_second)
+    epoch = _EpochCost.of(speed, facts, train_count, validation_count)
+    recipe, more = resolve_epochs(recipe, train_count, train_count / epoch.seconds)
     recipe = recipe.model_copy(update={"precision": policy})
     sentences = [
         *_found(manifest, facts),
@@ -89,7 +94,7 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
         *more,
         why,
         *_balance(recipe, counts, manifest.class_names),
-        *_costs(recipe, facts, summary, speed, train_count, len(manifest.of_split("validation"))),
+        *_costs(recipe, summary, speed, epoch),
     ]
     return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences))
 
@@ -128,6 +133,12 @@ def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
         sentences.append(f"Passed over: {ignored}.")
     if manifest.table["group"].null_count() < len(manifest):
         sentences.append(manifest.groups_in_words())
+    else:
+        sentences.append(
+            "No groups are known: if several images show one patient or one lesion, they may be "
+            "on two sides, and the figures will look better than they are (--group-col, "
+            "--group-regex)."
+        )
     if facts.unreadable:
         name, why = facts.unreadable[0]
         sentences.append(
@@ -164,26 +175,43 @@ def _balance(
     return sentences
 
 
+@dataclass(frozen=True, slots=True)
+class _EpochCost:
+    """Expected seconds of one epoch: the network's and the files' run side by side."""
+
+    computing: float
+    reading: float
+
+    @classmethod
+    def of(
+        cls, speed: speeds.Speed, facts: DataFacts, train_count: int, validation_count: int
+    ) -> _EpochCost:
+        """Return the cost; the forward pass of validation is a third of a training step."""
+        return cls(
+            computing=(train_count + validation_count / 3) / speed.images_per_second,
+            reading=(train_count + validation_count) * facts.read_seconds / usable_cores(),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """What an epoch takes."""
+        return max(self.computing, self.reading)
+
+
 def _costs(
-    recipe: Recipe,
-    facts: DataFacts,
-    summary: ModelSummary,
-    speed: speeds.Speed,
-    train_count: int,
-    validation_count: int,
+    recipe: Recipe, summary: ModelSummary, speed: speeds.Speed, epoch: _EpochCost
 ) -> list[str]:
-    """Estimate time and disk; the forward pass of validation is a third of a training step."""
+    """Say expected time and disk."""
     assert recipe.train.epochs != "auto", "the recipe is resolved before its cost is told"
-    computing = (train_count + validation_count / 3) / speed.images_per_second
-    reading = (train_count + validation_count) * facts.read_seconds / usable_cores()
-    seconds = recipe.train.epochs * max(computing, reading)
-    # Best weights, the last checkpoint with two optimizer moments, and the .keras copy.
-    megabytes = summary.parameters * 4 * (1 + 4 + 1) / 1e6 + 2
+    # Best weights, the .keras copy, and the last checkpoint: two optimizer moments, and with an
+    # average of the weights that average twice and the trained weights.
+    copies = 1 + 1 + 3 + (2 if recipe.train.weight_average else 0)
+    megabytes = summary.parameters * 4 * copies / 1e6 + 2
     basis = "measured on this network" if speed.measured else "from its arithmetic"
-    held = "reading" if reading > computing else "computing"
+    held = "reading" if epoch.reading > epoch.computing else "computing"
     return [
         f"At most {recipe.train.epochs} epoch{'s' * (recipe.train.epochs > 1)}, "
-        f"about {duration(seconds)} "
+        f"about {duration(recipe.train.epochs * epoch.seconds)} "
         f"(speed {basis}; {held} decides), about {megabytes:,.0f} MB of disk."
     ]
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from sightline.data.stream import Stream
 from sightline.learning.models.forward import forward
-from sightline.records import Manifest, Predictions, Weights
+from sightline.records import Manifest, Predictions
+from sightline.runs import KeptWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,7 @@ def predict(
     stream: Stream,
     *,
     class_names: tuple[str, ...],
-    fingerprint: str,
-    weights: Weights,
-    epoch: int,
+    kept: KeptWeights,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Predictions]:
     """Yield predictions, a batch at a time, with ids, labels and groups from the manifest.
@@ -60,9 +59,7 @@ def predict(
         manifest: What `stream` streams.
         stream: In manifest order, without augmentation.
         class_names: The model's classes, which may differ from the manifest's.
-        fingerprint: The model's identity, carried into the predictions.
-        weights: Which weights of the run the model has.
-        epoch: 0-based epoch of those weights.
+        kept: The weights that the model has; their identity goes into the predictions.
         on_batch: Called with the number of records of each batch.
     """
     table = manifest.table.select("record_id", "label", "group")
@@ -79,8 +76,8 @@ def predict(
             groups=part["group"].to_list(),
             reasons=reasons,
             probabilities=scored.probabilities,
-            model_fingerprint=fingerprint,
-            weights=weights,
-            epoch=epoch,
+            model_fingerprint=kept.fingerprint,
+            weights=kept.which,
+            epoch=kept.epoch,
         )
         on_batch(len(scored.rows))

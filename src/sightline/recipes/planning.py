@@ -39,8 +39,9 @@ def resolve_shape(recipe: Recipe, facts: DataFacts) -> tuple[Recipe, list[str]]:
     if recipe.train.batch_size == "auto":
         changes["train.batch_size"] = 32 if facts.count < 20_000 else 64
     side = min(changes.get("data.image_size", recipe.data.image_size))
-    if recipe.model.stages == "auto":
-        changes["model.stages"] = max(1, min(4, int(math.log2(max(side, 2)))))
+    if recipe.model.stages == "auto":  # it has no effect but in "residual"
+        stages = max(1, min(4, int(math.log2(max(side, 2)))))
+        changes["model.stages"] = stages if recipe.model.network == "residual" else 3
     if recipe.model.width == "auto":
         changes["model.width"] = 32
     resolved = change_recipe(recipe, changes)
@@ -61,7 +62,8 @@ def resolve_epochs(
     Args:
         recipe: With or without "auto" epochs.
         train_count: Training images.
-        images_per_second: Expected training speed, augmentation included.
+        images_per_second: Training images over the seconds of a whole epoch: reading, computing
+            and validating.
     """
     if recipe.train.epochs != "auto":
         return recipe, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sightline.records.batch import Batch
-from sightline.records.evaluation import ClassScores, Evaluation
+from sightline.records.evaluation import ClassScores, Evaluation, rounded
 from sightline.records.facts import DataFacts
 from sightline.records.finding import Finding, Severity
 from sightline.records.history import History
@@ -32,4 +32,5 @@ __all__ = [
     "Severity",
     "Split",
     "Weights",
+    "rounded",
 ]

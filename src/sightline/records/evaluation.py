@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,30 @@ import numpy.typing as npt
 
 from sightline.errors import RunError
 from sightline.records.splitnames import Weights
+
+_CAUTIONS = {
+    "validation": "the split that chose the weights: optimistic",
+    "train": "the images it was trained on: says nothing about new ones",
+}
+
+
+def rounded(value: float | None, decimals: int = 4, *, percent: bool = False) -> str:
+    """Return a figure as text; never a perfect 1 or 0 that only rounding made.
+
+    Args:
+        value: None, NaN and infinity give a dash.
+        decimals: After the point, of the percentage where it is one.
+        percent: Show 0..1 as 0%..100%.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    whole, sign = (100.0, "%") if percent else (1.0, "")
+    text, least = f"{whole * value:.{decimals}f}", 10.0**-decimals
+    if 0 < value < 1 and text == f"{whole:.{decimals}f}":
+        return f"> {whole - least:.{decimals}f}{sign}"
+    if 0 < value < 1 and text == f"{0:.{decimals}f}":
+        return f"< {least:.{decimals}f}{sign}"
+    return text + sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +71,7 @@ class Evaluation:
         classes: Per-class scores, in class order.
         confusion: (K, K) counts, row = true class, column = predicted class.
         root: Folder that the record ids are relative to; "" when it is not known.
+        seen_in_training: How many of the records judged were trained on or chose the weights.
     """
 
     source: str
@@ -59,11 +85,25 @@ class Evaluation:
     classes: tuple[ClassScores, ...]
     confusion: npt.NDArray[np.int64]
     root: str = ""
+    seen_in_training: int = 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes, in order."""
         return tuple(scores.name for scores in self.classes)
+
+    @property
+    def caution(self) -> str:
+        """Why the figures look better than they are; "" for images that decided nothing."""
+        if self.source in _CAUTIONS:
+            return _CAUTIONS[self.source]
+        if not self.seen_in_training:
+            return ""
+        were = "was" if self.seen_in_training == 1 else "were"
+        return (
+            f"{self.seen_in_training:,} of {self.count:,} of these images {were} trained on "
+            "or chose the weights: optimistic"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values."""

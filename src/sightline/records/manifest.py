@@ -175,7 +175,8 @@ class Manifest:
     def save(self, path: Path) -> None:
         """Write the table as parquet to `path` and the mapped index to `path` + ".npy".
 
-        The caller makes the pair atomic (`runs.write_atomically`).
+        Two files, written in place: `runs.save_manifest` replaces each of them in one step, the
+        index first.
         """
         about = {
             "schema_version": SCHEMA_VERSION,
@@ -191,21 +192,31 @@ class Manifest:
         """Return the manifest saved at `path`.
 
         Raises:
-            DataError: The file is missing, is not a manifest, or is of a newer version.
+            DataError: The file is missing, damaged, not a manifest, or of a newer version.
         """
         if not path.exists():
             raise DataError(f"there is no manifest at {path}. Make one: sightline scan DIR")
         try:
             about = json.loads(pl.read_parquet_metadata(path)["sightline"])
+            version = int(about["schema_version"])
             table = pl.read_parquet(path, glob=False)
-        except (KeyError, pl.exceptions.PolarsError) as error:
+        except KeyError as error:
+            raise DataError(f"{path} is not a Sightline manifest: it lacks {error}") from error
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{path} is not a Sightline manifest: {error}") from error
-        if about["schema_version"] > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise DataError(
-                f"{path} has manifest version {about['schema_version']}; this Sightline knows "
+                f"{path} has manifest version {version}; this Sightline knows "
                 f"{SCHEMA_VERSION}. Update Sightline, or scan the images again."
             )
-        return cls(Path(about["root"]), tuple(about["class_names"]), table, about["ignored"])
+        again = "Scan the images again."
+        try:
+            root, class_names = Path(about["root"]), tuple(about["class_names"])
+            return cls(root, class_names, table, dict(about["ignored"]))
+        except KeyError as error:
+            raise DataError(f"{path} is damaged: it lacks {error}. {again}") from error
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {error}. {again}") from error
 
 
 def index_path(manifest_path: Path) -> Path:

@@ -29,9 +29,12 @@ from sightline.runs.files import (
 )
 from sightline.runs.folder import (
     FORMAT_VERSION,
+    VALIDATED,
+    KeptWeights,
     Run,
     check_new,
     create_run,
+    fingerprint,
     list_runs,
     locked,
     new_run_path,
@@ -42,8 +45,10 @@ from sightline.runs.tables import check_table_path, write_rows
 
 __all__ = [
     "FORMAT_VERSION",
+    "VALIDATED",
     "Events",
     "Journal",
+    "KeptWeights",
     "Logged",
     "Run",
     "append_history",
@@ -51,6 +56,7 @@ __all__ = [
     "check_table_path",
     "create_run",
     "file_sha256",
+    "fingerprint",
     "latest_checkpoint",
     "list_runs",
     "locked",

@@ -21,16 +21,20 @@ from sightline.runs.files import (
 def save_checkpoint(run: Path, step: int, tensors: Tensors, meta: Mapping[str, Any]) -> None:
     """Write `checkpoints/step-N/` in one step and drop the one before.
 
-    A checkpoint is {state.safetensors, meta.json, SHA256}; the folder appears complete.
+    A checkpoint is {state.safetensors, meta.json, SHA256}; the folder appears complete. `meta`
+    has at least the 0-based `epoch`. What a killed process left half written is removed.
     """
     final = run / "checkpoints" / f"step-{step:08d}"
     beside = final.with_name(f".{final.name}.{os.getpid()}")
     previous = latest_checkpoint(run)
+    for left in final.parent.glob(".step-*"):  # the run is locked: nobody is writing it
+        shutil.rmtree(left)
     beside.mkdir(parents=True)
     try:
-        sha256 = write_tensors(beside / "state.safetensors", tensors)
+        write_tensors(beside / "state.safetensors", tensors, epoch=meta["epoch"])
         write_json(beside / "meta.json", meta)
-        sums = f"{sha256}  state.safetensors\n{file_sha256(beside / 'meta.json')}  meta.json\n"
+        names = ("state.safetensors", "meta.json")
+        sums = "".join(f"{file_sha256(beside / name)}  {name}\n" for name in names)
         write_atomically(beside / "SHA256", lambda path: path.write_text(sums, "utf-8"))
         if final.exists():  # the same step again
             shutil.rmtree(final)

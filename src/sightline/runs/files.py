@@ -74,32 +74,48 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     write_atomically(path, write)
 
 
-def write_tensors(path: Path, tensors: Tensors) -> str:
-    """Write weights as safetensors and return the sha256 of the file."""
+def write_tensors(path: Path, tensors: Tensors, *, epoch: int) -> None:
+    """Write weights as safetensors, with their epoch and checksum inside: one file, one rename.
+
+    So no crash can leave weights beside a description of other weights.
+    """
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    content = save(contiguous)  # its own save_file would make the file private to this user
+    about = {"epoch": str(epoch), "sha256": tensors_sha256(contiguous)}
+    content = save(contiguous, about)  # save_file would make the file private to this user
     write_atomically(path, lambda beside: beside.write_bytes(content))
-    return file_sha256(path)
 
 
-def read_tensors(path: Path, *, sha256: str | None = None) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the weights in a safetensors file.
+def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], int]:
+    """Return the weights in a file of `write_tensors`, and the 0-based epoch they are from.
 
     Raises:
-        RunError: The file is missing or damaged, or its sha256 is not the one promised.
+        RunError: The file is missing or damaged: its tensors have not the checksum inside it.
     """
     if not path.exists():
         raise RunError(f"{path} is missing: this run has no such weights")
-    if sha256 is not None and file_sha256(path) != sha256:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = file.metadata() or {}
+        epoch, promised = int(about["epoch"]), about["sha256"]
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is damaged or cannot be read: {error}") from error
+    if tensors_sha256(tensors) != promised:
         raise RunError(
             f"{path} is damaged: its sha256 is not the one written with it. "
             "Copy the run folder again from where it came from."
         )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+    return tensors, epoch
+
+
+def tensors_sha256(tensors: Tensors) -> str:
+    """Return the sha256 of names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

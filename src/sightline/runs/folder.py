@@ -31,9 +31,12 @@ from sightline.records import (
 )
 from sightline.runs.checkpoints import latest_checkpoint
 from sightline.runs.epochs import read_history
-from sightline.runs.files import read_json, read_tensors
+from sightline.runs.files import Tensors, file_sha256, read_json, read_tensors, tensors_sha256
 
 FORMAT_VERSION = 1
+_IN_RUN_JSON = {"state": str, "started": str, "data": dict, "network": dict}
+_IN_MODEL_JSON = {"class_names": list, "best_epoch": int}
+VALIDATED = "model/"  # in a checkpoint: the weights that the epoch was validated with
 
 
 def check_new(path: Path) -> None:
@@ -87,7 +90,8 @@ def locked(path: Path) -> Iterator[None]:
     The lock goes with the process, so a dead holder blocks nobody.
 
     Raises:
-        RunError: Another process holds it (the message names it), or it is read-only.
+        RunError: Another process holds it (the message names it), it is read-only, or its file
+            system cannot lock.
     """
     try:
         opened = (path / "run.lock").open("a+", encoding="utf-8")
@@ -100,12 +104,28 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise RunError(f"{path} is in use by {holder}. Wait for it, or stop it.") from error
+            raise lock_refused(path, error, holder=file.read().strip()) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def lock_refused(path: Path, error: OSError, *, holder: str) -> RunError:
+    """Return what to say when a run folder cannot be locked; only one error means "in use".
+
+    Args:
+        path: The run folder.
+        error: What the system said.
+        holder: What the lock file holds: who wrote it last.
+    """
+    if isinstance(error, BlockingIOError):
+        who = holder or "another process"
+        return RunError(f"{path} is in use by {who}. Wait for it, or stop it.")
+    return RunError(
+        f"{path} cannot be locked: {error.strerror}. Some network drives cannot; keep the run "
+        "folder on a disk of this machine."
+    )
 
 
 def _is_held(path: Path) -> bool:
@@ -118,6 +138,29 @@ def _is_held(path: Path) -> bool:
     except OSError:  # no lock file, or a file system without locks
         return False
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWeights:
+    """Weights as they are on the disk.
+
+    Attributes:
+        which: "best" or "last".
+        arrays: By name.
+        epoch: 0-based epoch they are from.
+        fingerprint: Which weights, network and preprocessing these are.
+    """
+
+    which: Weights
+    arrays: dict[str, npt.NDArray[np.generic]]
+    epoch: int
+    fingerprint: str
+
+
+def fingerprint(run: Path, arrays: Tensors) -> str:
+    """Return the sha256 of weights and of the recipe that says network and preprocessing."""
+    recipe = file_sha256(run / "recipe.toml")
+    return hashlib.sha256(f"{recipe} {tensors_sha256(arrays)}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +198,27 @@ class Run:
 
     @property
     def facts(self) -> DataFacts:
-        """What a look at the images said before training."""
-        return DataFacts(**self.info["data"])
+        """What a look at the images said before training.
+
+        Raises:
+            RunError: `run.json` is damaged.
+        """
+        try:
+            return DataFacts(**self.info["data"])
+        except TypeError as error:
+            raise RunError(f"{self.path / 'run.json'} is damaged: data: {error}") from error
 
     @property
     def summary(self) -> ModelSummary:
-        """The network, layer by layer."""
-        return ModelSummary.from_dict(self.info["network"])
+        """The network, layer by layer.
+
+        Raises:
+            RunError: `run.json` is damaged.
+        """
+        try:
+            return ModelSummary.from_dict(self.info["network"])
+        except (LookupError, TypeError) as error:
+            raise RunError(f"{self.path / 'run.json'} is damaged: network: {error}") from error
 
     @property
     def plan(self) -> list[str]:
@@ -190,15 +247,20 @@ class Run:
         """`model.json`: classes, input, threshold, temperature, best epoch, fingerprint.
 
         Raises:
-            RunError: No epoch was finished, so there is no model.
+            RunError: No epoch was finished, so there is no model; or the file is damaged.
         """
         path = self.path / "model.json"
         if not path.exists():
-            raise RunError(
-                f"{self.path} holds no model: the run is {self.state!r} and no epoch was "
-                "finished. Train it again."
-            )
-        return read_json(path)
+            raise self._no_model()
+        card = read_json(path)
+        _check_keys(path, card, _IN_MODEL_JSON)
+        return card
+
+    def _no_model(self) -> RunError:
+        return RunError(
+            f"{self.path} holds no model: the run is {self.state!r} and no epoch was finished. "
+            "Train it again."
+        )
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -227,30 +289,37 @@ class Run:
         Raises:
             RunError: They are missing or damaged.
         """
-        if which == "best":
-            return read_tensors(self.path / "best.safetensors", sha256=self.model["best_sha256"])
-        newest = latest_checkpoint(self.path)
-        if newest is None:
-            raise RunError(f"{self.path} has no checkpoint, so there are no last weights")
-        sums = (newest / "SHA256").read_text("utf-8").split()
-        tensors = read_tensors(newest / "state.safetensors", sha256=sums[0])
-        prefix = "model/"
-        return {
-            name.removeprefix(prefix): array
-            for name, array in tensors.items()
-            if name.startswith(prefix)
-        }
+        return self.kept(which).arrays
 
-    def epoch_of(self, which: Weights) -> int:
-        """Return the 0-based epoch that the best or the last weights are from."""
-        return int(self.model["best_epoch" if which == "best" else "last_epoch"])
+    def kept(self, which: Weights) -> KeptWeights:
+        """Return the best or the last weights with the epoch and identity they really have.
+
+        Raises:
+            RunError: They are missing or damaged.
+        """
+        if which == "best":
+            path = self.path / "best.safetensors"
+            if not path.exists() and not (self.path / "model.json").exists():
+                raise self._no_model()
+            arrays, epoch = read_tensors(path)
+        else:
+            newest = latest_checkpoint(self.path)
+            if newest is None:
+                raise RunError(f"{self.path} has no checkpoint, so there are no last weights")
+            state, epoch = read_tensors(newest / "state.safetensors")
+            arrays = {
+                name.removeprefix(VALIDATED): array
+                for name, array in state.items()
+                if name.startswith(VALIDATED)
+            }
+        return KeptWeights(which, arrays, epoch, fingerprint(self.path, arrays))
 
 
 def open_run(path: str | Path) -> Run:
     """Return the run in a folder; nothing is deserialised and nothing is written.
 
     Raises:
-        RunError: There is no run there, or it was written by a newer Sightline.
+        RunError: There is no run there, it is damaged, or was written by a newer Sightline.
     """
     folder = Path(path)
     if not (folder / "run.json").is_file():
@@ -258,14 +327,24 @@ def open_run(path: str | Path) -> Run:
             f"there is no run at {folder}: it has no run.json. `sightline runs` lists yours."
         )
     info = read_json(folder / "run.json")
-    if "state" not in info:
-        raise RunError(f"{folder / 'run.json'} is damaged: it does not say the run's state")
-    if info.get("format_version", 0) > FORMAT_VERSION:
+    version = info.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise RunError(
-            f"{folder} has run format {info['format_version']}; this Sightline knows "
+            f"{folder} has run format {version}; this Sightline knows "
             f"{FORMAT_VERSION}. Update Sightline to open it."
         )
+    _check_keys(folder / "run.json", info, _IN_RUN_JSON)
     return Run(folder, info, load_recipe(folder / "recipe.toml"))
+
+
+def _check_keys(path: Path, found: Mapping[str, Any], needed: Mapping[str, type]) -> None:
+    """Refuse a JSON file of a run that lacks what every one of them says."""
+    bad = [key for key, kind in needed.items() if not isinstance(found.get(key), kind)]
+    if bad:
+        raise RunError(
+            f"{path} is damaged: it does not say {', '.join(bad)}. Copy the run folder again from "
+            "where it came from."
+        )
 
 
 def list_runs(parent: Path) -> tuple[list[Run], list[str]]:

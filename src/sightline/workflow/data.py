@@ -32,14 +32,18 @@ def scan(path: str | Path | None = None, **source: Unpack[SourceOptions]) -> Man
     return read_source(path, source)
 
 
-def manifest_of(data: str | Path | Manifest | None, source: SourceOptions) -> Manifest:
+def manifest_of(
+    data: str | Path | Manifest | None, source: SourceOptions, *, learnable: bool = True
+) -> Manifest:
     """Return `data` if it is a manifest already, else the manifest that `scan` makes of it.
+
+    Without `learnable`, a single class and lopsided splits are let through: enough to judge on.
 
     Raises:
         DataError: As `scan`; or options of the scan are given beside a manifest.
     """
     if not isinstance(data, Manifest):
-        return read_source(data, source)
+        return read_source(data, source, learnable=learnable)
     useless = [name for name, value in source.items() if value]
     if useless:
         raise DataError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack, get_args, overload
 import polars as pl
 
 from sightline import runs
-from sightline.data.sources import SourceOptions, scan_files
+from sightline.data.sources import ScanOptions, SourceOptions, scan_files
 from sightline.data.sources.walk import absolute
 from sightline.data.stream import Stream, StreamConfig
 from sightline.errors import DataError
@@ -18,7 +18,7 @@ from sightline.judging import evaluation
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.records import SPLITS, Evaluation, Manifest, Predictions, Split, Weights
-from sightline.runs import Run
+from sightline.runs import KeptWeights, Run
 from sightline.workflow.data import manifest_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def predict(
     *,
     out: None = None,
     weights: Weights = "best",
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> Predictions: ...
 
@@ -43,6 +44,7 @@ def predict(
     *,
     out: str | Path,
     weights: Weights = "best",
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> Path: ...
 
@@ -53,6 +55,7 @@ def predict(
     *,
     out: str | Path | None = None,
     weights: Weights = "best",
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> Predictions | Path:
     """Return what the model says about files and folders; labels are not needed.
@@ -67,6 +70,7 @@ def predict(
             path. Columns: file (relative to the current folder where it lies inside), predicted,
             p_CLASS for every class (0..1), reason.
         weights: "best" or "last".
+        follow_links: Follow symbolic links that lead out of a folder.
         progress: Where the bar goes; by default to the terminal or notebook.
 
     Raises:
@@ -77,7 +81,8 @@ def predict(
     opened = run if isinstance(run, Run) else runs.open_run(run)
     if out is not None:
         runs.check_table_path(Path(out))
-    files = scan_files([paths] if isinstance(paths, (str, Path)) else list(paths))
+    chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    files = scan_files(chosen, ScanOptions(follow_links=follow_links))
     parts = _predictions(opened, files, None, weights, progress or Shown())
     if out is None:
         return Predictions.together(list(parts))
@@ -102,7 +107,8 @@ def evaluate(
     Args:
         run: A run or its folder.
         split: Which of the run's own splits, when no external set is given.
-        data: An external set: what `scan` takes, or a manifest; all of its images are judged.
+        data: An external set: what `scan` takes, or a manifest; all of its images are judged,
+            whatever their splits, and one class is enough.
         weights: "best" or "last".
         progress: Where the bar goes; by default to the terminal or notebook.
         **source: As `scan`, for an external set.
@@ -116,7 +122,7 @@ def evaluate(
     opened = run if isinstance(run, Run) else runs.open_run(run)
     external = data is not None or any(source.values())
     if external:
-        manifest = manifest_of(data, source)
+        manifest = manifest_of(data, source, learnable=False)
         name = _external_name(manifest, data, source)
     else:
         manifest, name = opened.manifest, split
@@ -129,7 +135,9 @@ def evaluate(
         predictions = Predictions.together(list(parts))
         _refuse_nothing_read(predictions, manifest)
         result = dataclasses.replace(
-            evaluation.evaluate(predictions, source=name), root=str(manifest.root)
+            evaluation.evaluate(predictions, source=name),
+            root=str(manifest.root),
+            seen_in_training=_seen_in_training(opened.manifest, manifest.root, predictions),
         )
         _keep(opened, predictions, result)
     return result
@@ -139,8 +147,10 @@ def _predictions(
     run: Run, manifest: Manifest, split: Split | None, weights: Weights, progress: Progress
 ) -> Iterator[Predictions]:
     """Yield predictions batch by batch; every verb that predicts comes through here."""
-    card = run.model
-    model = _open_model(run, weights)
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
+    class_names, kept = tuple(run.model["class_names"]), run.kept(weights)
+    model = _rebuild(run, len(class_names), kept)
     from sightline.learning import prediction
 
     # A file that cannot be read is an answer here ("reason"), not a reason to stop.
@@ -155,24 +165,19 @@ def _predictions(
             model,
             manifest,
             stream,
-            class_names=tuple(card["class_names"]),
-            fingerprint=card["fingerprint"],
-            weights=weights,
-            epoch=run.epoch_of(weights),
+            class_names=class_names,
+            kept=kept,
             on_batch=step.advance,
         )
 
 
-def _open_model(run: Run, weights: Weights) -> keras.Model:
+def _rebuild(run: Run, num_classes: int, kept: KeptWeights) -> keras.Model:
     """Rebuild the network from its recipe and assign the weights: nothing is deserialised."""
-    if weights not in get_args(Weights):
-        raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
     backend.choose(run.recipe.backend)
     from sightline.learning.models import forward, networks
 
-    arrays = run.weights(weights)
-    model = networks.build(run.recipe, len(run.model["class_names"]), policy=run.recipe.precision)
-    forward.set_weights(model, arrays)
+    model = networks.build(run.recipe, num_classes, policy=run.recipe.precision)
+    forward.set_weights(model, kept.arrays)
     return model
 
 
@@ -193,6 +198,18 @@ def _external_name(
     """Return an absolute path: never the name of a split, and one name from every folder."""
     given = source.get("labels") or data
     return absolute(given) if isinstance(given, (str, Path)) else str(manifest.root)
+
+
+def _seen_in_training(own: Manifest, root: Path, predictions: Predictions) -> int:
+    """Return how many of the records judged are files that the run learned or chose by."""
+    learned = pl.concat([own.of_split("train"), own.of_split("validation")])
+    judged, known = (
+        table.select(
+            path=pl.lit(f"{folder.resolve().as_posix().rstrip('/')}/") + pl.col("record_id")
+        )
+        for table, folder in ((predictions.scored().table, root), (learned, own.root))
+    )
+    return judged.join(known, on="path", how="semi").height
 
 
 def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:

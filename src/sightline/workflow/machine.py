@@ -50,7 +50,8 @@ def _backend() -> list[Finding]:
     kind = "GPU" if machine["accelerators"] else "processor"
     several = f" ({machine['accelerators']} of them)" if machine["accelerators"] > 1 else ""
     precision = (
-        "float32 and mixed_bfloat16 (native); a probe before each training decides"
+        "float32 and mixed_bfloat16 (native); where a recipe's precision is auto, a probe "
+        "before a long training decides"
         if machine["bfloat16"]
         else "float32; this processor has no native bfloat16"
     )

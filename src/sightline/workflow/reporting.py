@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,10 +13,10 @@ import polars as pl
 
 from sightline import runs
 from sightline.data import pictures
-from sightline.data.stream import StreamConfig
+from sightline.data.stream import StreamConfig, augment
 from sightline.errors import DataError
 from sightline.judging import evaluation, reports
-from sightline.records import SPLITS, Evaluation, Manifest, Picture
+from sightline.records import SPLITS, Evaluation, Manifest, Picture, rounded
 from sightline.runs import Run
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Fig
 
 def _contents(run: Run) -> reports.ReportContents:
     manifest = run.manifest
-    # What was never looked at first; the split that chose the weights last.
-    evaluations = sorted(run.evaluations, key=lambda judged: judged.source == "validation")
+    evaluations = sorted(run.evaluations, key=_doubt)
+    augmented, augmented_note = _training_pictures(run)
     return reports.ReportContents(
         name=run.name,
         headline=_headline(run, evaluations),
@@ -81,8 +82,10 @@ def _contents(run: Run) -> reports.ReportContents:
         history=run.history,
         evaluations=evaluations,
         summary=run.summary,
-        augmented=_training_pictures(run),
-        mistakes=[(judged.source, _mistakes(run, judged)) for judged in evaluations],
+        augmented=augmented,
+        augmented_note=augmented_note,
+        randomly_changed=augment.moves(run.recipe.augment),
+        mistakes=[_mistakes(run, judged) for judged in evaluations],
         findings=(),
         reproduce=(
             f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
@@ -92,21 +95,33 @@ def _contents(run: Run) -> reports.ReportContents:
     )
 
 
+def _doubt(judged: Evaluation) -> tuple[int, bool]:
+    """Return the place of an evaluation: what decided nothing first, what was learned last."""
+    if judged.source == "validation":
+        place = 2
+    elif judged.caution:
+        place = 3
+    else:
+        place = 0 if judged.source == "test" else 1
+    return place, judged.weights == "last"
+
+
 def _headline(run: Run, evaluations: Sequence[Evaluation]) -> str:
-    """Return one sentence: what was trained, and how good it is on what was not trained on."""
-    best_last = sorted(evaluations, key=lambda judged: judged.weights == "best")
-    by_source = {judged.source: judged for judged in best_last}
-    judged = by_source.get("test") or by_source.get("validation")
+    """Return one sentence: what was trained, and how good it is on the most honest set."""
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
-    if judged is None:
+    if not evaluations:
         return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
-    caution = "" if judged.source == "test" else " (the split that chose the weights: optimistic)"
-    if judged.weights == "last":
-        caution += ", with the weights of the last epoch"
+    judged = evaluations[0]
+    accuracy, balanced = (
+        rounded(judged.metrics[name], 1, percent=True) for name in ("accuracy", "balanced_accuracy")
+    )
+    own = judged.source in SPLITS
+    where = "" if own else f" of “{judged.source}”"
+    last = ", with the weights of the last epoch" if judged.weights == "last" else ""
+    caution = f" ({judged.caution})" if judged.caution else ""
     return (
-        f"{trained}. {judged.source.capitalize()} accuracy {judged.metrics['accuracy']:.1%}, "
-        f"balanced accuracy {judged.metrics['balanced_accuracy']:.1%} on {judged.count:,} "
-        f"images{caution}."
+        f"{trained}. {f'{judged.source.capitalize()} accuracy' if own else 'Accuracy'} {accuracy}, "
+        f"balanced accuracy {balanced} on {judged.count:,} images{where}{caution}{last}."
     )
 
 
@@ -154,27 +169,52 @@ def _group_counts(manifest: Manifest) -> dict[str, int]:
     return {split: grouped.filter(pl.col("split") == split)["group"].n_unique() for split in splits}
 
 
-def _training_pictures(run: Run) -> list[Picture]:
-    try:
-        config = StreamConfig.of(run.recipe, training=True)
-        return pictures.training_pictures(run.manifest, config, count=_TRAINING_PICTURES)
-    except DataError:  # moved or removed since; the numbers are still worth a page
-        return []
+def _training_pictures(run: Run) -> tuple[list[Picture], str]:
+    """Return the training pictures that can be shown, and a sentence about the others."""
+    count = min(_TRAINING_PICTURES, len(run.manifest.of_split("train")))
+    if not count:
+        return [], ""
+    # A file that cannot be read costs its own picture, not all of them.
+    config = dataclasses.replace(
+        StreamConfig.of(run.recipe, training=True), max_fault_share=1.0, max_faults=count
+    )
+    shown = pictures.training_pictures(run.manifest, config, count=count)
+    if not shown:
+        return [], "They cannot be shown: the images are no longer at their place."
+    missing = count - len(shown)
+    return shown, f"{missing} of the first {count} cannot be read." if missing else ""
 
 
-def _mistakes(run: Run, judged: Evaluation) -> list[Picture]:
-    """Return the most confident mistakes as pictures, as far as the images are still there."""
-    found = []
+def _mistakes(run: Run, judged: Evaluation) -> reports.Mistakes:
+    """Return the most confident mistakes, as pictures as far as the images are still there."""
+    count = judged.count - int(judged.confusion.trace())
     try:
         predictions = run.predictions(judged.source, judged.weights)
-        root = Path(judged.root)
-        for mistake in evaluation.worst_mistakes(predictions, _WORST_MISTAKES):
-            caption = (
-                f"{mistake.label} taken for {mistake.predicted}\n"
-                f"{mistake.probability:.1%} sure, {mistake.label_probability:.1%} for "
-                f"{mistake.label}\n{mistake.record_id}"
-            )
-            found.append(pictures.thumbnail(root / mistake.record_id, caption))
-    except DataError:
-        return found
-    return found
+        worst = evaluation.worst_mistakes(predictions, _WORST_MISTAKES)
+    except DataError as error:
+        return reports.Mistakes(judged.source, count, [], f"they cannot be shown: {error}")
+    found, faults = [], []
+    for mistake in worst:
+        sure, for_label = (
+            rounded(share, 1, percent=True)
+            for share in (mistake.probability, mistake.label_probability)
+        )
+        caption = (
+            f"{mistake.label} taken for {mistake.predicted}\n"
+            f"{sure} sure, {for_label} for {mistake.label}\n{mistake.record_id}"
+        )
+        try:
+            found.append(pictures.thumbnail(Path(judged.root) / mistake.record_id, caption))
+        except DataError as error:
+            faults.append((mistake.record_id, error.reason))
+    return reports.Mistakes(judged.source, count, found, _missing_pictures(faults, len(worst)))
+
+
+def _missing_pictures(faults: Sequence[tuple[str, str]], count: int) -> str:
+    """Return why some of `count` pictures are not shown; `faults` are (record id, reason)."""
+    if not faults:
+        return ""
+    if len(faults) == count and {reason for _, reason in faults} == {"MISSING"}:
+        return "their images are no longer at their place"
+    record_id, reason = faults[0]
+    return f"{len(faults)} of the {count} surest cannot be shown, first {record_id}: {reason}"

@@ -44,7 +44,8 @@ def train(
     """Return the run of the whole job: scan, split if needed, train, evaluate, report.
 
     The plan is said before training begins, and kept as `plan.txt`. Splits that the data came
-    with are kept; missing ones are taken out of train. Seeds, order and augmentation follow from
+    with are kept; missing ones are taken out of train (with folds and no splits, the lowest fold
+    is the validation split). Seeds, order and augmentation follow from
     the recipe's seed alone.
 
     Ctrl-C or SIGTERM ends it after the step in hand: the run comes back with state
@@ -70,11 +71,13 @@ def train(
     chosen = load_recipe(recipe, changes)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
-    manifest = _with_splits(manifest_of(data, source), chosen)
+    given = manifest_of(data, source)
+    manifest = _with_splits(given, chosen)
     backend_name = backend.choose(chosen.backend)
     from sightline.learning import planning  # loads Keras, now that its backend is chosen
 
     plan = planning.make_plan(manifest, chosen, data_facts.measure(manifest), backend_name)
+    plan = dataclasses.replace(plan, sentences=(*plan.sentences, *splits.folds_in_words(given)))
     with runs.locked(runs.create_run(path)):
         log = Logged(shown, path / "run.log")
         journal = _write_plan(path, plan, log)
@@ -161,7 +164,6 @@ def _fit(
     ):
         outcome = training.fit(
             model,
-            plan.recipe,
             train=train_stream,
             validation=validation,
             keeper=keeper,
@@ -170,6 +172,7 @@ def _fit(
         )
     if outcome.epochs:
         finished = plan.build()  # without the optimizer and objective, which only training needs
-        forward.set_weights(finished, runs.read_tensors(path / "best.safetensors"))
+        best, _ = runs.read_tensors(path / "best.safetensors")
+        forward.set_weights(finished, best)
         keeper.export_keras(finished)
     return outcome

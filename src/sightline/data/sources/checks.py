@@ -1,4 +1,4 @@
-"""What no labelled data set may have: it could be trained, and would mean nothing."""
+"""What no labelled data set may have: figures would come out of it, and would mean nothing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from sightline.errors import DataError
 from sightline.records import SPLITS, Manifest
 
 
-def check_classes(manifest: Manifest) -> None:
-    """Refuse labels that cannot be learned from; empty class folders the scan itself refuses.
+def check_classes(manifest: Manifest, *, learnable: bool = True) -> None:
+    """Refuse labels that cannot be used; empty class folders the scan itself refuses.
+
+    Args:
+        manifest: As scanned.
+        learnable: Refuse also what cannot be learned from: one class alone, lopsided splits.
 
     Raises:
-        DataError: There is no image or only one class; two classes differ only in how their
-            letters are encoded; of several given splits, a label is in one alone or train lacks
-            a label.
+        DataError: There is no image; two classes differ only in how their letters are encoded.
+            With `learnable`: there is only one class; of several given splits, a label is in one
+            alone or train lacks a label.
     """
     if not len(manifest):
         raise DataError(f"there is no image in {manifest.root}")
     _refuse_twins(manifest)
+    if not learnable:
+        return
     if len(manifest.class_names) < 2:
         raise DataError(
             f"{manifest.root} has images of a single class, {list(manifest.class_names)}; "

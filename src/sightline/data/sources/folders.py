@@ -118,7 +118,7 @@ def _manifest(
         },
         ignored=ignored,
     )
-    check_classes(manifest)
+    check_classes(manifest, learnable=options.learnable)
     return manifest
 
 

@@ -29,10 +29,13 @@ class ScanOptions:
         group_regex: Searched in each record id: its first capture group, or else the whole
             match, is the record's group (a patient, a lesion). None: no groups.
         follow_links: Follow symbolic links that lead out of the scanned folder.
+        learnable: Refuse what cannot be learned from (see `check_classes`); a set that is only
+            judged may be like that.
     """
 
     group_regex: str | None = None
     follow_links: bool = False
+    learnable: bool = True
 
     def groups(self, record_ids: Sequence[str]) -> list[str | None]:
         """Return the group of each record; a record that does not match is its own group.

@@ -29,7 +29,8 @@ class SourceOptions(TypedDict, total=False):
         label_col: Its column of labels.
         group_col: Its column of what must stay together (a patient, a lesion).
         split_col: Its column of train, validation or test.
-        fold_col: Its column of fold numbers.
+        fold_col: Its column of fold numbers, which the manifest keeps. Without any split given,
+            `train` chooses weights by the lowest fold.
         group_regex: Finds the group in each file's path, where no column gives it.
         follow_links: Follow symbolic links that lead out of the folder.
     """
@@ -47,7 +48,9 @@ class SourceOptions(TypedDict, total=False):
     follow_links: bool
 
 
-def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
+def read_source(
+    path: str | Path | None, given: SourceOptions, *, learnable: bool = True
+) -> Manifest:
     """Return the manifest of labelled images, however they are given.
 
     Args:
@@ -55,12 +58,16 @@ def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
             table (.csv, .tsv, or .parquet with `path_col`); the images' folder when `labels` is
             given; None with `train`.
         given: The rest.
+        learnable: Refuse also what cannot be learned from; a set that is only judged may have
+            a single class or lopsided splits.
 
     Raises:
         DataError: The forms are mixed or incomplete, or what is there cannot be used.
     """
     options = ScanOptions(
-        group_regex=given.get("group_regex"), follow_links=given.get("follow_links") or False
+        group_regex=given.get("group_regex"),
+        follow_links=given.get("follow_links") or False,
+        learnable=learnable,
     )
     labels = given.get("labels")
     if path is not None and labels is None and _is_table(Path(path), given):
@@ -83,7 +90,7 @@ def read_source(path: str | Path | None, given: SourceOptions) -> Manifest:
             )
         return scan_splits(train, given.get("validation"), given.get("test"), options)
     if Path(path).suffix.lower() in _PARQUET and not Path(path).is_dir():
-        if options != ScanOptions():
+        if options != ScanOptions(learnable=learnable):
             raise DataError(
                 f"{path} is a manifest: its groups and files stand already. Leave the scan "
                 "options out, or scan the images again."

@@ -42,7 +42,7 @@ class TableColumns:
         label_col: The label of each image.
         group_col: What must stay together (a patient, a lesion); an empty cell: nothing.
         split_col: train, validation (val, valid, validate) or test, in every row.
-        fold_col: Whole numbers; an empty cell: no fold.
+        fold_col: Whole numbers, kept in the manifest; an empty cell: no fold.
     """
 
     path: Path
@@ -95,7 +95,7 @@ def scan_table(
         },
     )
     try:
-        check_classes(manifest)
+        check_classes(manifest, learnable=options.learnable)
     except DataError as error:
         raise DataError(f"{table.path}: {error}") from error
     return manifest

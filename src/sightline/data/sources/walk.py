@@ -129,7 +129,7 @@ def refuse_outside(link: str, folder: str) -> None:
     if not is_inside(target, os.path.realpath(folder)):
         raise DataError(
             f"the link {link} leads out of {folder}, to {target}. Copy the images into the "
-            "folder, or ask for such links to be followed (follow_links)."
+            "folder, or ask for such links to be followed (follow_links=True, --follow-links)."
         )
 
 

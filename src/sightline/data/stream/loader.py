@@ -301,7 +301,8 @@ def _abandon(in_flight: Iterable[_Making]) -> None:
 def read_image(path: str, config: StreamConfig) -> npt.NDArray[np.uint8]:
     """Return one file's pixels at the size and channels of `config`: (H, W, C) uint8.
 
-    The only way from a file to pixels: training, prediction and reports all come through here.
+    Training and prediction come through here. A look at the data (`facts`) and the thumbnails of
+    reports read files at full size with the same decoder, `images`.
 
     Raises:
         DataError: The file cannot be read as an image; the message names it.

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from sightline.judging.reports.figures import confusion_figure, history_figure, png, svg
-from sightline.judging.reports.page import ReportContents, render
+from sightline.judging.reports.page import Mistakes, ReportContents, render
 
-__all__ = ["ReportContents", "confusion_figure", "history_figure", "png", "render", "svg"]
+__all__ = [
+    "Mistakes",
+    "ReportContents",
+    "confusion_figure",
+    "history_figure",
+    "png",
+    "render",
+    "svg",
+]

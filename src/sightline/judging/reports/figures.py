@@ -27,13 +27,19 @@ if TYPE_CHECKING:
 
 INK = "#1b2733"
 TRAINING, VALIDATION, OPTIMISED = "#2f7fc1", "#d55e00", "#8a7fb5"
+_CURVES = {  # colour and line style, in the order of the legend
+    "training": (TRAINING, "-"),
+    "validation": (VALIDATION, "-"),
+    "optimised (objective)": (OPTIMISED, "--"),
+}
 RIGHT, WRONG = "#134b8a", "#c75200"  # the diagonal of a confusion matrix, and the rest
 
 LARGEST_SIDE = 9.4  # inches of a confusion matrix with its names
 FAINTEST = 0.12  # how strong the colour of a cell is that is not empty
 MOST_COUNTED = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_NAMED = 60  # classes up to which every row and column is named
-MOST_MARKED = 40  # epochs up to which every epoch has a marker
+MOST_MARKED = 20  # epochs up to which every epoch has a marker
+MOST_METRICS = 3  # panels beside the loss; the page's table has every column
 LONGEST_NAME = 22  # characters of a class name in a figure; the page's tables show all of it
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -41,7 +47,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # matplotlib escapes < and > in all th
 
 
 def history_figure(history: History, *, stacked: bool = False) -> Figure:
-    """Return the curves of a training: loss and accuracy, the best epoch marked.
+    """Return the curves of a training: the loss and up to three metrics, the best epoch marked.
 
     Epochs count from 1 on the axis. `objective` is drawn thin and dashed where it differs from
     `loss`. A column that is missing is left out; NaN, infinity and null leave a gap.
@@ -52,22 +58,33 @@ def history_figure(history: History, *, stacked: bool = False) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.3, 5.6) if stacked else (9.6, 3.7))
+    metrics = metric_names(history)
+    count = 1 + len(metrics)
+    columns = 1 if stacked else {4: 2}.get(count, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.3, 0.3 + 2.6 * rows) if stacked else (9.6, 0.5 + 3.2 * rows))
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
-    rows, columns = (2, 1) if stacked else (1, 2)
-    left, right = (figure.add_subplot(rows, columns, position) for position in (1, 2))
-    losses = [
-        ("loss", "training", TRAINING, "-"),
-        ("val_loss", "validation", VALIDATION, "-"),
-        *([("objective", "optimised", OPTIMISED, "--")] if _objective_differs(history) else []),
-    ]
-    accuracies = [
-        ("accuracy", "training", TRAINING, "-"),
-        ("val_accuracy", "validation", VALIDATION, "-"),
-    ]
-    _draw_curves(left, history, losses, "loss (cross-entropy)")
-    _draw_curves(right, history, accuracies, "accuracy")
+    panels = [figure.add_subplot(rows, columns, position + 1) for position in range(count)]
+    _draw_curves(panels[0], history, "loss", "loss (cross-entropy)")
+    for panel, metric in zip(panels[1:], metrics, strict=True):
+        _draw_curves(panel, history, metric, metric.replace("_", " "))
+    curves = {str(line.get_label()): line for panel in panels for line in panel.lines[::-1]}
+    figure.legend(
+        handles=[curves[name] for name in _CURVES if name in curves], loc="outside lower center",
+        ncols=len(_CURVES), frameon=False, fontsize=8.5, labelcolor=INK, columnspacing=1.8,
+    )  # fmt: skip
     return figure
+
+
+def metric_names(history: History) -> list[str]:
+    """Return the metrics that are drawn: those validated on, the one that chose the best first."""
+    names = [
+        column.removeprefix("val_")
+        for column in history.table.columns
+        if column.startswith("val_") and column != "val_loss"
+    ]
+    names.sort(key=lambda name: f"val_{name}" != history.monitor)
+    return names[:MOST_METRICS] or ["accuracy"]
 
 
 def confusion_figure(evaluation: Evaluation) -> Figure:
@@ -153,15 +170,17 @@ def _values(history: History, column: str) -> npt.NDArray[np.float64]:
     return values
 
 
-def _draw_curves(
-    axes: Axes, history: History, curves: list[tuple[str, str, str, str]], title: str
-) -> None:
-    """Draw one panel; `curves` are (column, label, colour, line style)."""
+def _draw_curves(axes: Axes, history: History, measure: str, title: str) -> None:
+    """Draw the panel of one measure: training, validation and, of the loss, what was optimised."""
     from matplotlib.ticker import MaxNLocator
 
     _plain_axes(axes, title)
-    shown = [curve for curve in curves if len(history) and curve[0] in history]
-    for column, label, colour, style in shown:
+    columns = dict(zip(_CURVES, (measure, f"val_{measure}", "objective"), strict=True))
+    if measure != "loss" or not _objective_differs(history):
+        del columns["optimised (objective)"]
+    shown = {label: column for label, column in columns.items() if column in history}
+    for label, column in shown.items():
+        colour, style = _CURVES[label]
         dashed = style == "--"
         values = _values(history, column)
         axes.plot(
@@ -172,20 +191,17 @@ def _draw_curves(
             linewidth=1.1 if dashed else 1.9,
             marker=None if dashed or len(history) > MOST_MARKED else "os"[label == "validation"],
             markersize=3.4,
-            label=f"{label} ({column})",
+            label=label,
         )
     axes.set_xlim(0.5, max(len(history), 1) + 0.5)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     if not shown:
         message = f"no {title} was recorded" if len(history) else "no epoch has finished yet"
         axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", color=INK, alpha=0.7)
         axes.set_yticks([])
         return
-    _mark_best(axes, history, high="loss" in title)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(shown), frameon=False,
-        fontsize=7.5, labelcolor=INK, handlelength=1.8, columnspacing=1.1,
-    )  # fmt: skip
+    _mark_best(axes, history, high=measure == "loss")
 
 
 def _plain_axes(axes: Axes, title: str) -> None:

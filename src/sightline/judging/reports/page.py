@@ -21,7 +21,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sightline.judging.reports import figures
-from sightline.records import SPLITS, Evaluation, Finding, History, ModelSummary, Picture
+from sightline.records import (
+    SPLITS,
+    Evaluation,
+    Finding,
+    History,
+    ModelSummary,
+    Picture,
+    rounded,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +56,24 @@ _METRICS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """The wrong predictions of one evaluation, as far as they can be shown.
+
+    Attributes:
+        source: Of the evaluation.
+        count: How many there are, shown or not.
+        pictures: The most confident ones; a caption may have several lines and names true class,
+            predicted class, probability and file.
+        note: Why pictures are missing, as the end of a sentence; "" when none is.
+    """
+
+    source: str
+    count: int
+    pictures: Sequence[Picture]
+    note: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContents:
     """Everything a report shows; any part may be empty, and the page then says so.
@@ -64,8 +90,9 @@ class ReportContents:
         evaluations: In the order to show them.
         summary: The network's layers; None when it was not built.
         augmented: Training pictures as the network sees them.
-        mistakes: (source of an evaluation, its most confident mistakes); a caption may have
-            several lines and names true class, predicted class, probability and file.
+        augmented_note: Why some of them are missing, a sentence; "" when none is.
+        randomly_changed: Whether the recipe changes training pictures at random.
+        mistakes: One of each evaluation.
         findings: Of every check, whatever the outcome.
         reproduce: Commands that make this run again.
         group_counts: Distinct groups (patients, lesions) in each split; empty without groups.
@@ -82,10 +109,12 @@ class ReportContents:
     evaluations: Sequence[Evaluation]
     summary: ModelSummary | None
     augmented: Sequence[Picture]
-    mistakes: Sequence[tuple[str, Sequence[Picture]]]
+    mistakes: Sequence[Mistakes]
     findings: Sequence[Finding]
     reproduce: Sequence[str]
     group_counts: Mapping[str, int] = field(default_factory=dict)
+    augmented_note: str = ""
+    randomly_changed: bool = True
 
 
 def render(contents: ReportContents) -> str:
@@ -123,8 +152,8 @@ def _environment() -> Environment:
         "address": _address,
         "counted": _counted,
         "evidence": _evidence,
-        "percent": _percent,
-        "score": _score,
+        "percent": functools.partial(rounded, decimals=1, percent=True),
+        "score": rounded,
         "shape": _shape,
         "thousands": "{:,}".format,
         "titled": _titled,
@@ -140,29 +169,16 @@ def _printable(value: Any) -> Any:
     return _UNPRINTABLE.sub("\ufffd", value)
 
 
-def _score(value: float | None, decimals: int = 4) -> str:
-    """Return a rounded figure; never a perfect 1 or 0 that only rounding made."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    least = 10.0**-decimals
-    for edge, text in ((1.0, f"> {1 - least:.{decimals}f}"), (0.0, f"< {least:.{decimals}f}")):
-        if 0 < value < 1 and f"{value:.{decimals}f}" == f"{edge:.{decimals}f}":
-            return text
-    return f"{value:.{decimals}f}"
-
-
-def _percent(share: float) -> str:
-    """Return a share, 0..1, as a percentage; never 0 % of something that is there."""
-    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
-
-
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _titled(source: str) -> str:
-    """Return the heading of what was judged."""
-    return f"{source.capitalize()} split" if source in SPLITS else source
+    """Return the heading of what was judged; of a long path, only its end."""
+    if source in SPLITS:
+        return f"{source.capitalize()} split"
+    parts = source.split("/")
+    return source if len(parts) <= 3 else "/".join(("…", *parts[-2:]))
 
 
 def _address(picture: Picture) -> str:
@@ -211,7 +227,9 @@ def _best_and_last(history: History) -> str:
 
 def _curves(history: History) -> list[tuple[str, Markup]]:
     """Return (name, SVG) of the curves: one for wide screens, one for narrow ones."""
-    label = f"Loss and accuracy by epoch. {_best_and_last(history)}"
+    *most, last = ["Loss", *figures.metric_names(history)]
+    names = f"{', '.join(most)} and {last}".replace("_", " ")
+    label = f"{names} by epoch. {_best_and_last(history)}"
     return [
         (name, _inline(figures.history_figure(history, stacked=name == "narrow"), name, label))
         for name in ("wide", "narrow")

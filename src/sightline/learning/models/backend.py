@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.data.stream import usable_cores
-from sightline.errors import SetupError, require
+from sightline.errors import SetupError, how_to_install, require
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -36,15 +36,15 @@ def choose(wanted: str = "auto") -> str:
     if not name:
         raise SetupError(
             "training needs a Keras backend and none is installed. "
-            "Install one with: pip install 'sightline[tensorflow]' (or [jax], [torch])"
+            f"Install one: {', or '.join(how_to_install(backend) for backend in BACKENDS)}"
         )
     if name not in BACKENDS:
         raise SetupError(f"KERAS_BACKEND is {name!r}; Sightline runs on {', '.join(BACKENDS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet_start():
-        require(name, extra=name)
+        require(name)
         os.environ["KERAS_BACKEND"] = name  # not before: a failed choice must not bind the next
-        require("keras", extra=name)
+        require("keras")
         _accelerators(name)  # looking for a GPU is where the drivers talk
     return name
 

@@ -93,10 +93,18 @@ def summarise(model: keras.Model) -> ModelSummary:
 
 
 def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
-    """Return the same network for Keras users: input 0..255, the recipe's scaling inside."""
-    inputs = keras.Input(model.input_shape[1:], name="image_0_255")
+    """Return the same network for Keras users: input 0..255 RGB, the recipe's scaling inside.
+
+    A network that was trained on grey images turns RGB into grey first.
+    """
+    height, width, channels = model.input_shape[1:]
+    inputs = keras.Input((height, width, 3), name="rgb_0_255")
+    pixels = inputs
+    if channels == 1:  # as libjpeg and Pillow do; Keras' own weights do not quite sum to 1
+        red, green, blue = (inputs[..., place : place + 1] for place in range(3))
+        pixels = 0.299 * red + 0.587 * green + 0.114 * blue
     factor = 1 / 255 if recipe.data.scaling == "1/255" else 1.0
-    scaled = layers.Rescaling(factor, name="scaling")(inputs)
+    scaled = layers.Rescaling(factor, name="scaling")(pixels)
     return keras.Model(inputs, model(scaled), name=model.name)
 
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import Stream
+from sightline.data.stream import Fault, Stream
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
@@ -66,7 +66,6 @@ class _Tally:
 
 def fit(
     model: keras.Model,
-    recipe: Recipe,
     *,
     train: Stream,
     validation: Stream,
@@ -83,6 +82,7 @@ def fit(
         RunError: The objective became NaN or infinite; the message names step and records.
         DataError: More files than the streams' budget could not be read.
     """
+    recipe = keeper.recipe
     assert recipe.train.epochs != "auto", "the recipe is resolved before training"
     epochs, steps = recipe.train.epochs, len(train)
     rate = LearningRate.of(recipe, steps)
@@ -91,6 +91,7 @@ def fit(
     listeners = keras.callbacks.CallbackList(
         [*callbacks, *ours], model=model, epochs=epochs, steps=steps, verbose=0
     )
+    told: set[str] = set()  # files that were said to be unreadable
     model.stop_training = False
     listeners.on_train_begin()
     with stop_requests() as request:
@@ -101,16 +102,26 @@ def fit(
                 tally = _train_epoch(model, train, epoch, rate, listeners, step, request)
                 if request.signal_number:
                     break
-                with averaged_weights(model):
+                with averaged_weights(model) as raw:
                     row = _describe(tally, train, recipe, epoch, model)
                     validated = _validate(model, validation, recipe, step, request)
                     if not validated:
                         break
-                    row |= validated | _costs(tally, train, started)
+                    faults = [*train.faults.values(), *validation.faults.values()]
+                    row |= validated | _costs(tally, started)
+                    row |= {"faults": len(train.faults), "val_faults": len(validation.faults)}
                     improved = best.better(row[best.column])
-                    keeper.epoch_done(model, row, step=(epoch + 1) * steps, best=improved)
+                    keeper.epoch_done(
+                        model,
+                        row,
+                        step=(epoch + 1) * steps,
+                        best=improved,
+                        raw=raw,
+                        faults=faults,
+                    )
                     listeners.on_epoch_end(epoch, row)
             progress.say(_in_words(row, epochs, improved))
+            _say_faults(faults, told, progress)
             if lowered := rate.epoch_done(row["val_loss"]):
                 progress.say(lowered)
             stop.better(row[stop.column])
@@ -211,11 +222,10 @@ def _describe(
     }
 
 
-def _costs(tally: _Tally, train: Stream, started: float) -> dict[str, Any]:
+def _costs(tally: _Tally, started: float) -> dict[str, Any]:
     """Return what the epoch took."""
     return {
         "images": tally.images,
-        "faults": len(train.faults),
         "seconds": round(time.perf_counter() - started, 3),
         "seconds_waiting": round(tally.waiting, 3),
         "seconds_computing": round(tally.computing, 3),
@@ -229,12 +239,20 @@ def _watched(recipe: Recipe) -> set[str]:
     return {column.removeprefix("val_") for column in columns}
 
 
+def _say_faults(faults: list[Fault], told: set[str], progress: Progress) -> None:
+    """Name each unreadable file once in a training."""
+    for fault in faults:
+        if fault.record_id not in told:
+            progress.say(f"left out, it cannot be read: {fault.message}")
+            told.add(fault.record_id)
+
+
 def _in_words(row: dict[str, Any], epochs: int, improved: bool) -> str:
     left = [f"loss {row['loss']:.4f}", f"val_loss {row['val_loss']:.4f}"]
     left += [
         f"{name} {row[name]:.4f}"
         for name in row
-        if name.startswith("val_") and name != "val_loss" and row[name] is not None
+        if name.startswith("val_") and name not in ("val_loss", "val_faults")
     ]
     best = "  best so far" if improved else ""
     return (
@@ -247,6 +265,8 @@ def _outcome(keeper: Keeper, recipe: Recipe, stop: Watch, request: StopRequest) 
     done = keeper.card["last_epoch"] + 1 if keeper.card else 0
     if request.signal_number:
         reason = f"Interrupted after {done} finished epochs; their best weights are kept."
+        if not done:
+            reason = "Interrupted before an epoch was finished, so there are no weights yet."
         return Outcome("interrupted", reason, request.signal_number, done)
     if done == recipe.train.epochs:
         reason = f"All {done} epochs done." if done > 1 else "The one epoch is done."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from sightline import runs
+from sightline.data.stream import Fault
 from sightline.learning.models.forward import get_weights, with_own_scaling
 from sightline.recipes import Recipe
 
@@ -39,7 +40,14 @@ class Keeper:
         self.events = runs.Events(self.run / "events")
 
     def epoch_done(
-        self, model: keras.Model, row: Mapping[str, Any], *, step: int, best: bool
+        self,
+        model: keras.Model,
+        row: Mapping[str, Any],
+        *,
+        step: int,
+        best: bool,
+        raw: Sequence[npt.NDArray[np.generic]] = (),
+        faults: Sequence[Fault] = (),
     ) -> None:
         """Write everything that one finished epoch adds.
 
@@ -48,21 +56,30 @@ class Keeper:
             row: The epoch's line of the history.
             step: Steps of the whole training so far.
             best: Whether this epoch is better than all before.
+            raw: The trained weights, where those of `model` are their moving average.
+            faults: Files that could not be read in this epoch.
         """
         # First, so that no weights are ever kept of an epoch that the history does not know.
         runs.append_history(self.run / "history.jsonl", row)
         self.events.add(row)
         weights = get_weights(model)
-        state = {f"model/{name}": array for name, array in weights.items()} | {
+        state = {f"{runs.VALIDATED}{name}": array for name, array in weights.items()}
+        state |= {f"raw/{number:03d}": array for number, array in enumerate(raw)}
+        state |= {
             f"optimizer/{number:03d}": np.asarray(keras.ops.convert_to_numpy(variable))
             for number, variable in enumerate(model.optimizer.variables)
         }
-        meta = {"format_version": runs.FORMAT_VERSION, "epoch": row["epoch"], "step": step}
+        meta = {
+            "format_version": runs.FORMAT_VERSION,
+            "epoch": row["epoch"],
+            "step": step,
+            "faults": {fault.record_id: fault.reason for fault in faults},
+        }
         runs.save_checkpoint(self.run, step, state, meta)
         if best or not self.card:  # without a finite value, the first epoch is all there is
-            sha256 = runs.write_tensors(self.run / "best.safetensors", weights)
-            self.card = self._identity(sha256) | {"best_epoch": row["epoch"]}
-            self.card["best_value"] = row[self.recipe.train.best]
+            runs.write_tensors(self.run / "best.safetensors", weights, epoch=row["epoch"])
+            self.card = self._card(runs.fingerprint(self.run, weights))
+            self.card |= {"best_epoch": row["epoch"], "best_value": row[self.recipe.train.best]}
         self.card["last_epoch"] = row["epoch"]
         runs.write_json(self.run / "model.json", self.card)
 
@@ -71,7 +88,7 @@ class Keeper:
         whole = with_own_scaling(model, self.recipe)
         runs.write_atomically(self.run / "model.keras", whole.save)
 
-    def _identity(self, sha256: str) -> dict[str, Any]:
+    def _card(self, fingerprint: str) -> dict[str, Any]:
         data = self.recipe.data
         return {
             "format_version": runs.FORMAT_VERSION,
@@ -87,18 +104,18 @@ class Keeper:
             "threshold": 0.5,
             "temperature": 1.0,
             "monitor": self.recipe.train.best,
-            "best_sha256": sha256,
-            "fingerprint": hashlib.sha256(
-                f"{self.recipe.model_dump_json()}{sha256}".encode()
-            ).hexdigest(),
+            "fingerprint": fingerprint,
         }
 
 
 @contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Put the moving average of the weights in, if the optimizer keeps one; then take it out."""
+def averaged_weights(model: keras.Model) -> Iterator[list[npt.NDArray[np.generic]]]:
+    """Put the moving average of the weights in, if the optimizer keeps one; then take it out.
+
+    Yields the trained weights meanwhile set aside, or nothing without an average.
+    """
     if not model.optimizer.use_ema:
-        yield
+        yield []
         return
     raw = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -107,7 +124,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         # step gives away.
         variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
     try:
-        yield
+        yield raw
     finally:
         for variable, array in zip(model.trainable_variables, raw, strict=True):
             variable.assign(array)
