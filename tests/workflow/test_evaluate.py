@@ -251,7 +251,7 @@ def test_a_split_of_another_name_is_refused(run: sl.Run) -> None:
 def test_damaged_weights_are_refused(run: sl.Run) -> None:
     with (run.path / "best.safetensors").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged: its sha256"):
+    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged"):
         sl.evaluate(run, progress=QUIET)
 
 

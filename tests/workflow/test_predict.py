@@ -243,7 +243,7 @@ def test_a_folder_that_is_no_run_is_refused(unlabelled: Path) -> None:
 def test_damaged_weights_are_refused(run: sl.Run, unlabelled: Path) -> None:
     with (run.path / "best.safetensors").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged: its sha256"):
+    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged"):
         predict(run, unlabelled)
 
 

@@ -12,6 +12,7 @@ import sightline
 from sightline.cli import console, options
 from sightline.errors import SightlineError
 from sightline.recipes import BUILTIN_NAMES, builtin_text
+from sightline.records import rounded
 from sightline.runs import Run, list_runs
 
 
@@ -108,7 +109,7 @@ def _row(run: Run) -> dict[str, Any]:
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return rounded(value, 4) if isinstance(value, float) else str(value)
 
 
 def _sentences(title: str, advice: str) -> str:

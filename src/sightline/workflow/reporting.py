@@ -141,7 +141,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("Keras", info["packages"].get("keras", "")),
         ("Sightline", info["packages"].get("sightline", "")),
     ]
-    return [*facts, ("Code", f"git {git['commit'][:12]}{dirty}")] if git else facts
+    return [*facts, ("Started in", f"git {git['commit'][:12]}{dirty}")] if git else facts
 
 
 def _data_facts(run: Run) -> list[tuple[str, str]]:
