@@ -493,7 +493,7 @@ def test_a_run_without_a_finished_epoch_says_so(tmp_path: Path) -> None:
     path = make_run(tmp_path / "r", state="interrupted")
     (path / "model.json").unlink()
     with pytest.raises(RunError, match=r"r holds no model: the run is 'interrupted'.*again"):
-        open_run(path).weights("best")
+        open_run(path).model  # noqa: B018
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

@@ -67,7 +67,11 @@ def how_to_install(package: str) -> str:
 
     It names the package itself: "sightline" on the package index is somebody else's.
     """
-    for requirement in importlib.metadata.requires("sightline") or []:
+    try:
+        requirements = importlib.metadata.requires("sightline") or []
+    except importlib.metadata.PackageNotFoundError:  # run from its source, not installed
+        requirements = []
+    for requirement in requirements:
         wanted = requirement.partition(";")[0].strip()
         if re.split(r"[^A-Za-z0-9_-]", wanted)[0] == package:
             return f"pip install '{wanted}'"
