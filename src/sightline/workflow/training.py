@@ -45,8 +45,7 @@ def train(
 
     The plan is said before training begins, and kept as `plan.txt`. Splits that the data came
     with are kept; missing ones are taken out of train (with folds and no splits, the lowest fold
-    is the validation split). Seeds, order and augmentation follow from
-    the recipe's seed alone.
+    is the validation split). Order and augmentation follow from the recipe's seed alone.
 
     Ctrl-C or SIGTERM ends it after the step in hand: the run comes back with state
     "interrupted", and the best weights of the finished epochs are kept.
@@ -71,13 +70,7 @@ def train(
     chosen = load_recipe(recipe, changes)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
-    given = manifest_of(data, source)
-    manifest = _with_splits(given, chosen)
-    backend_name = backend.choose(chosen.backend)
-    from sightline.learning import planning  # loads Keras, now that its backend is chosen
-
-    plan = planning.make_plan(manifest, chosen, data_facts.measure(manifest), backend_name)
-    plan = dataclasses.replace(plan, sentences=(*plan.sentences, *splits.folds_in_words(given)))
+    plan = _plan(manifest_of(data, source), chosen)
     with runs.locked(runs.create_run(path)):
         log = Logged(shown, path / "run.log")
         journal = _write_plan(path, plan, log)
@@ -89,6 +82,16 @@ def train(
     if outcome.state == "finished" and not only_train:
         _judge(run, log)
     return run
+
+
+def _plan(given: Manifest, recipe: Recipe) -> Plan:
+    """Return what will be done with these images, looked at for the first time."""
+    manifest = _with_splits(given, recipe)
+    backend_name = backend.choose(recipe.backend)
+    from sightline.learning import planning  # loads Keras, now that its backend is chosen
+
+    plan = planning.make_plan(manifest, recipe, data_facts.measure(manifest), backend_name)
+    return dataclasses.replace(plan, sentences=(*plan.sentences, *splits.folds_in_words(given)))
 
 
 def _judge(run: Run, log: Progress) -> None:

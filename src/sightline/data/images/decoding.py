@@ -54,8 +54,7 @@ def decode(
 ) -> Pixels:
     """Return the first picture of a file as (H, W, channels) uint8, 0..255, RGB or grey.
 
-    The array is C-contiguous, writable, and depends on nothing but the arguments. Safe in threads.
-
+    The array is C-contiguous, writable, and depends on the arguments alone. Safe in threads.
     With rule_set "sightline" the picture stands upright (EXIF orientation applied), 16 bits a
     sample become 8 by dropping the low ones, transparency lies on `background`, palettes are
     expanded, 1 bit becomes 0 and 255, CMYK becomes RGB by cmy * k / 255. Grey of colours is
@@ -76,8 +75,8 @@ def decode(
         max_megapixels: Larger pictures are refused before anything is allocated.
 
     Raises:
-        DataError: reason EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNSUPPORTED_DEPTH,
-            CORRUPT_SCAN (damaged pixels) or BAD_CRC (damaged PNG). The message knows no path.
+        DataError: reason EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNSUPPORTED_DEPTH, BAD_CRC
+            or CORRUPT_SCAN (damaged pixels). The message knows no path.
         ValueError: There is no such rule set or number of channels.
     """
     if rule_set not in get_args(RuleSet) or channels not in (1, 3):

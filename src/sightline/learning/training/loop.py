@@ -87,10 +87,7 @@ def fit(
     epochs, steps = recipe.train.epochs, len(train)
     rate = LearningRate.of(recipe, steps)
     best, stop = Watch(recipe.train.best), Watch(recipe.stop.monitor, recipe.stop.min_delta)
-    ours = [ReleaseMemory()] if recipe.train.release_memory else []
-    listeners = keras.callbacks.CallbackList(
-        [*callbacks, *ours], model=model, epochs=epochs, steps=steps, verbose=0
-    )
+    listeners = _listeners(callbacks, model, recipe, steps)
     told: set[str] = set()  # files that were said to be unreadable
     model.stop_training = False
     listeners.on_train_begin()
@@ -111,13 +108,9 @@ def fit(
                     row |= validated | _costs(tally, started)
                     row |= {"faults": len(train.faults), "val_faults": len(validation.faults)}
                     improved = best.better(row[best.column])
+                    step_count = (epoch + 1) * steps
                     keeper.epoch_done(
-                        model,
-                        row,
-                        step=(epoch + 1) * steps,
-                        best=improved,
-                        raw=raw,
-                        faults=faults,
+                        model, row, step=step_count, best=improved, raw=raw, faults=faults
                     )
                     listeners.on_epoch_end(epoch, row)
             progress.say(_in_words(row, epochs, improved))
@@ -129,6 +122,15 @@ def fit(
                 break
     listeners.on_train_end()
     return _outcome(keeper, recipe, stop, request)
+
+
+def _listeners(
+    callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, recipe: Recipe, steps: int
+) -> keras.callbacks.CallbackList:
+    ours = [ReleaseMemory()] if recipe.train.release_memory else []
+    return keras.callbacks.CallbackList(
+        [*callbacks, *ours], model=model, epochs=recipe.train.epochs, steps=steps, verbose=0
+    )
 
 
 def _train_epoch(
