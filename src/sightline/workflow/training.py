@@ -17,7 +17,8 @@ from sightline.errors import DataError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
-from sightline.records import Manifest
+from sightline.records import Manifest, RecordIndex
+from sightline.records.manifest import index_path
 from sightline.runs import Journal, Logged, Run
 from sightline.workflow.data import manifest_of
 from sightline.workflow.judging import evaluate
@@ -158,11 +159,11 @@ def _fit(
     model = plan.build()
     training.compile_model(model, plan.recipe, len(names), plan.weights())
     keeper = training.Keeper(path, plan.recipe, names)
+    # Mapped from the run folder: millions of records cost no memory here.
+    index = RecordIndex.open(index_path(path / "manifest.parquet"))
     with (
-        Stream(plan.manifest, split="train", config=plan.stream_config("train")) as train_stream,
-        Stream(
-            plan.manifest, split="validation", config=plan.stream_config("validation")
-        ) as validation,
+        Stream(index, split="train", config=plan.stream_config("train")) as train_stream,
+        Stream(index, split="validation", config=plan.stream_config("validation")) as validation,
         closing(keeper.events),
     ):
         outcome = training.fit(
