@@ -3,14 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.errors import DataError
-from sightline.records import MANIFEST_SCHEMA, Manifest, RecordIndex
+from sightline.records import MANIFEST_SCHEMA, Manifest
 
 IDS = ["a/1.png", "a/2.png", "b/ünï 日本.png", "c.png"]
 LABELS = ["cat", "cat", "dog", None]
@@ -176,7 +175,7 @@ def test_a_manifest_of_a_later_version_is_refused(tmp_path: Path) -> None:
         tmp_path / "m.parquet",
         metadata={"sightline": '{"schema_version": 99, "root": "/r", "class_names": []}'},
     )
-    with pytest.raises(DataError, match=r"manifest version 99; this Sightline knows 1\. Update"):
+    with pytest.raises(DataError, match=r"manifest version 99; this Sightline knows 2\. Update"):
         Manifest.load(tmp_path / "m.parquet")
 
 
@@ -217,85 +216,11 @@ def test_a_manifest_without_one_of_its_columns_is_refused(tmp_path: Path) -> Non
         Manifest.load(tmp_path / "m.parquet")
 
 
-# --- the mapped index ------------------------------------------------------------------
-
-
-def saved_index(tmp_path: Path, **columns: Any) -> Path:
-    manifest(**columns).save(tmp_path / "m.parquet")
-    return tmp_path / "m.parquet.npy"
-
-
-def test_the_mapped_index_is_the_index_of_the_manifest(tmp_path: Path) -> None:
-    mapped, made = RecordIndex.open(saved_index(tmp_path)), manifest().index()
-    assert (mapped.root, mapped.class_names) == (made.root, made.class_names)
-    for name in ("names", "offsets", "labels", "weights", "splits"):
-        np.testing.assert_array_equal(getattr(mapped, name), getattr(made, name))
-
-
-def test_the_mapped_index_knows_every_record_id(tmp_path: Path) -> None:
-    mapped = RecordIndex.open(saved_index(tmp_path))
-    assert [mapped.record_id(row) for row in range(len(mapped))] == IDS
-
-
-def test_the_path_of_a_row_is_below_the_root() -> None:
-    assert manifest().index().path(2) == "/root of it/b/ünï 日本.png"
-
-
-def test_the_mapped_index_is_mapped_and_cannot_be_written(tmp_path: Path) -> None:
-    mapped = RecordIndex.open(saved_index(tmp_path))
-    with pytest.raises(ValueError, match="read-only"):
-        mapped.labels[0] = 5
-
-
-def test_labels_of_the_index_point_into_the_class_names() -> None:
-    assert manifest().index().labels.tolist() == [0, 0, 1, -1]
-
-
-def test_rows_of_a_split_leave_out_what_is_quarantined() -> None:
-    index = manifest(status=["quarantined", None, "ok", None]).index()
-    assert index.rows_of("train").tolist() == [2]
-
-
-def test_without_a_split_the_index_gives_every_row() -> None:
-    assert manifest().index().rows_of(None).tolist() == [0, 1, 2, 3]
-
-
-def test_an_unknown_split_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"one of \('train', 'validation', 'test'\).* got 'val'"):
-        manifest().index().rows_of("val")  # type: ignore[arg-type]
-
-
-def test_an_empty_manifest_has_an_empty_index(tmp_path: Path) -> None:
-    Manifest.make(Path("/r"), {"record_id": [], "label": []}).save(tmp_path / "m.parquet")
-    assert len(RecordIndex.open(tmp_path / "m.parquet.npy")) == 0
-
-
-@pytest.mark.parametrize("kept", [0, 10, 90, 150, -1])
-def test_an_index_that_is_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
-    path = saved_index(tmp_path)
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"m\.parquet\.npy .*Scan the images again"):
-        RecordIndex.open(path)
-
-
-@pytest.mark.parametrize(
-    "array", [np.zeros(100, np.uint8), np.zeros((4, 8)), np.float64(1.5), np.zeros(3, np.uint8)]
-)
-def test_another_array_is_no_index(tmp_path: Path, array: Any) -> None:
-    np.save(tmp_path / "x.npy", array)
-    with pytest.raises(DataError, match=r"x\.npy .*Scan the images again"):
-        RecordIndex.open(tmp_path / "x.npy")
-
-
-def test_an_index_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.npy cannot be read as an index"):
-        RecordIndex.open(tmp_path / "x.npy")
-
-
-def test_an_index_whose_inside_lies_about_its_size_is_refused(tmp_path: Path) -> None:
-    path = saved_index(tmp_path)
-    flat = np.load(path)
-    flat[8] += 1  # rows
-    np.save(path, flat)
-    with pytest.raises(DataError, match=r"where its header promises [\d,]+: it is cut short"):
-        RecordIndex.open(path)
+def test_a_manifest_of_the_first_version_is_read_as_files_of_their_own(tmp_path: Path) -> None:
+    manifest().save(tmp_path / "m.parquet")
+    about = pl.read_parquet_metadata(tmp_path / "m.parquet")["sightline"]
+    table = pl.read_parquet(tmp_path / "m.parquet").drop("begin")
+    first = about.replace('"schema_version": 2', '"schema_version": 1')
+    assert first != about
+    table.write_parquet(tmp_path / "m.parquet", metadata={"sightline": first})
+    assert Manifest.load(tmp_path / "m.parquet").table.equals(manifest().table)

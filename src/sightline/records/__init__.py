@@ -7,7 +7,7 @@ from sightline.records.evaluation import ClassScores, Evaluation, rounded
 from sightline.records.facts import DataFacts
 from sightline.records.finding import Finding, Severity
 from sightline.records.history import History
-from sightline.records.index import RecordIndex
+from sightline.records.index import Location, RecordIndex
 from sightline.records.manifest import MANIFEST_SCHEMA, Manifest
 from sightline.records.picture import Picture
 from sightline.records.predictions import Predictions
@@ -24,6 +24,7 @@ __all__ = [
     "Finding",
     "History",
     "LayerSummary",
+    "Location",
     "Manifest",
     "ModelSummary",
     "Picture",

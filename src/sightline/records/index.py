@@ -1,20 +1,22 @@
 """The mapped index: what a stream needs of a manifest, readable without opening the table.
 
 One `.npy` file, a flat uint8 array, mapped read-only: a million records cost no memory until
-they are touched. Layout after the .npy header, every section 8-byte aligned:
+they are touched. Behind the .npy header, everything 8-byte aligned and little-endian:
 
-    magic "SLINDEX1" | rows n | bytes of description | bytes of names      (uint64 each)
-    offsets (n+1) uint64 | labels n int32 | weights n float32 | splits n uint8 | description | names
+    magic "SLINDEX2" | bytes of the description (uint64) | description | one section a field
 
-`description` is JSON: root and class names. `names` are the record ids end to end, UTF-8.
+The description is JSON: root, class names, content digest, where each split begins, and a table
+of sections: name -> [dtype, begin (bytes, from the first section), count].
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,48 +24,116 @@ import numpy.typing as npt
 from sightline.errors import DataError
 from sightline.records.splitnames import SPLITS, Split
 
-_MAGIC = np.frombuffer(b"SLINDEX1", np.uint64)[0]
 NO_SPLIT = 255  # in `splits`: assigned to none, or set aside as unusable
 
+_MAGIC, _EARLIER = b"SLINDEX2", b"SLINDEX1"
+_ALIGNED = 8  # bytes
+_REQUIRED = {
+    "names": ("|u1",),
+    "offsets": ("<u4", "<u8"),
+    "labels": ("<i4",),
+    "weights": ("<f4",),
+    "splits": ("|u1",),
+    "by_split": ("<u4",),
+}
+_OPTIONAL = {"sizes": ("<i8",), "mtimes": ("<i8",), "begins": ("<i8",)}
+_GROUPS = (*range(len(SPLITS)), NO_SPLIT)
+_ROWS_AT_ONCE = 1 << 16
 
-@dataclass(frozen=True, slots=True)
+Offsets = npt.NDArray[np.uint32] | npt.NDArray[np.uint64]
+_Array = npt.NDArray[Any]
+
+
+class Location(NamedTuple):
+    """Where the bytes of one record are.
+
+    Attributes:
+        path: The file; for a record in an archive, the archive.
+        begin: Offset in bytes inside the archive; -1 for a file of its own.
+        size: Bytes; -1 where it is not known.
+        mtime_ns: Time of the file's last change, nanoseconds; -1 where it is not known.
+    """
+
+    path: str
+    begin: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RecordIndex:
-    """The rows of a manifest as flat arrays.
+    """The rows of a manifest as flat arrays, all of them read-only when mapped from a file.
+
+    `make` works out the two fields that follow from the others.
 
     Attributes:
         root: Folder that record ids are relative to.
         class_names: The K classes; `labels` points into them.
-        names: Record ids end to end, (bytes,) uint8.
-        offsets: (n+1,) uint64 where each id begins and ends in `names`.
+        names: Record ids end to end, UTF-8, (bytes,) uint8.
+        offsets: (n+1,) where each id begins and ends in `names`; uint32, or uint64 where the
+            names take 4 GiB or more.
         labels: (n,) int32; -1 without a label.
         weights: (n,) float32 sample weights.
         splits: (n,) uint8 positions in SPLITS; 255 = none.
+        by_split: (n,) uint32 rows of train, then validation, test and none, ascending in each.
+        bounds: (5,) where each of these four begins in `by_split`, and n.
+        sizes: (n,) int64 bytes of each record's data, -1 = not known; None: none is known.
+        mtimes: (n,) int64 nanoseconds, -1 = not known; None: none is known.
+        begins: (n,) int64 offset of the data in an archive, -1 = a file of its own; None: every
+            record is a file of its own.
+        content_digest: sha256 of all contents in order; None where a content is not known.
+        pixels: (n, H, W, C) uint8 where the records are rows of an array instead of files; never
+            written to the index file.
     """
 
     root: Path
     class_names: tuple[str, ...]
     names: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.uint64]
+    offsets: Offsets
     labels: npt.NDArray[np.int32]
     weights: npt.NDArray[np.float32]
     splits: npt.NDArray[np.uint8]
+    by_split: npt.NDArray[np.uint32]
+    bounds: tuple[int, ...]
+    sizes: npt.NDArray[np.int64] | None = None
+    mtimes: npt.NDArray[np.int64] | None = None
+    begins: npt.NDArray[np.int64] | None = None
+    content_digest: str | None = None
+    pixels: npt.NDArray[np.uint8] | None = None
 
     @classmethod
-    def build(
+    def make(
         cls,
         root: Path,
         class_names: Sequence[str],
-        record_ids: Sequence[str],
+        names: npt.NDArray[np.uint8],
+        offsets: Offsets,
         labels: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
-        splits: npt.NDArray[np.uint8],
-    ) -> RecordIndex:
-        """Return the index of these columns, in the order given."""
-        encoded = [record_id.encode() for record_id in record_ids]
-        offsets = np.zeros(len(encoded) + 1, np.uint64)
-        np.cumsum([len(name) for name in encoded], out=offsets[1:])
-        names = np.frombuffer(b"".join(encoded), np.uint8)
-        return cls(root, tuple(class_names), names, offsets, labels, weights, splits)
+        *,
+        weights: npt.NDArray[np.float32] | None = None,
+        splits: npt.NDArray[np.uint8] | None = None,
+        **known: Any,
+    ) -> Self:
+        """Return the index of these columns, in the order given.
+
+        Args:
+            root: Folder that record ids are relative to.
+            class_names: What `labels` points into.
+            names: Record ids end to end.
+            offsets: (n+1,) where each id begins and ends.
+            labels: (n,) int32.
+            weights: (n,) float32; by default 1 each.
+            splits: (n,) uint8; by default no record has a split.
+            **known: `sizes`, `mtimes`, `begins`, `content_digest`, `pixels`, where they are.
+        """
+        rows = len(labels)
+        weights = np.ones(rows, np.float32) if weights is None else weights
+        splits = np.full(rows, NO_SPLIT, np.uint8) if splits is None else splits
+        by_split, bounds = _group(splits)
+        return cls(
+            root, tuple(class_names), names, offsets, labels, weights, splits, by_split, bounds,
+            **known,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,69 +144,199 @@ class RecordIndex:
         return self.names[begin:end].tobytes().decode()
 
     def path(self, row: int) -> str:
-        """Return where the file of one row is."""
-        return f"{self.root}/{self.record_id(row)}"
+        """Return which file one row is in; for a record in an archive, the archive."""
+        record_id = self.record_id(row)
+        if _value(self.begins, row) >= 0:
+            record_id = archive_of(record_id)
+        return f"{str(self.root).rstrip('/')}/{record_id}"
 
-    def rows_of(self, split: Split | None) -> npt.NDArray[np.int64]:
-        """Return the rows of one split in manifest order; None returns every row.
+    def location(self, row: int) -> Location:
+        """Return where the bytes of one row are."""
+        return Location(
+            self.path(row),
+            _value(self.begins, row),
+            _value(self.sizes, row),
+            _value(self.mtimes, row),
+        )
+
+    def rows_of(self, split: Split | None) -> npt.NDArray[np.uint32]:
+        """Return the rows of one split, ascending; None returns every row.
+
+        A read-only view of `by_split`, so it costs no memory a row. Every row of an index with
+        several splits is the exception: an array of its own, 4 bytes a row.
 
         Raises:
             ValueError: There is no split of that name.
         """
         if split is None:
-            return np.arange(len(self), dtype=np.int64)
-        if split not in SPLITS:
+            grouped = max(np.diff(self.bounds)) == len(self)  # one group: ascending as it stands
+            rows = self.by_split[:] if grouped else np.arange(len(self), dtype=np.uint32)
+        elif split in SPLITS:
+            place = SPLITS.index(split)
+            rows = self.by_split[self.bounds[place] : self.bounds[place + 1]]
+        else:
             raise ValueError(f"split must be one of {SPLITS} or None, got {split!r}")
-        return np.flatnonzero(self.splits == SPLITS.index(split)).astype(np.int64)
+        rows.flags.writeable = False
+        return rows
+
+    def fingerprint(self) -> str | None:
+        """Return the sha256 of what the pixels of each row depend on; None if it is not known.
+
+        Made of the contents where every one is known, and then the same wherever the files lie;
+        else of root, names, places, sizes and times, all of which must be known.
+        """
+        if self.content_digest is not None:
+            return hashlib.sha256(f"contents {self.content_digest}".encode()).hexdigest()
+        if not _complete(self.sizes) or not _complete(self.mtimes):
+            return None
+        about = [str(self.root), len(self), len(self.names), self.begins is not None]
+        digest = hashlib.sha256(json.dumps(about).encode())
+        for section in (self.names, self.offsets, self.sizes, self.mtimes, self.begins):
+            if section is not None and len(section):
+                digest.update(np.ascontiguousarray(section).data)
+        return digest.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write the index to `path` (the caller makes the write atomic)."""
-        description = {"root": str(self.root), "class_names": list(self.class_names)}
-        blob = np.frombuffer(json.dumps(description).encode(), np.uint8)
-        head = np.asarray([_MAGIC, len(self), len(blob), len(self.names)], np.uint64)
-        sections: list[npt.NDArray[np.generic]] = [
-            head, self.offsets, self.labels, self.weights, self.splits, blob, self.names,
-        ]  # fmt: skip
-        padded = []
-        for section in sections:
-            flat = np.ascontiguousarray(section).view(np.uint8)
-            padded.append(np.pad(flat, (0, -len(flat) % 8)))
+        """Write the index to `path`, section by section (the caller makes the write atomic)."""
+        sections = {
+            name: array
+            for name in (*_REQUIRED, *_OPTIONAL)
+            if (array := getattr(self, name)) is not None
+        }
+        table, end = {}, 0
+        for name, array in sections.items():
+            table[name] = [array.dtype.str, end, len(array)]
+            end += _padded(array.nbytes)
+        description = {
+            "root": str(self.root),
+            "class_names": list(self.class_names),
+            "content_digest": self.content_digest,
+            "bounds": list(self.bounds),
+            "sections": table,
+        }
+        blob = json.dumps(description).encode()
+        head = _MAGIC + len(blob).to_bytes(_ALIGNED, "little")
+        shape = (len(head) + _padded(len(blob)) + end,)
         with path.open("wb") as file:
-            np.lib.format.write_array(file, np.concatenate(padded), allow_pickle=False)
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            )
+            _write_padded(file, head)
+            _write_padded(file, blob)
+            for array in sections.values():
+                _write_padded(file, np.ascontiguousarray(array))
 
     @classmethod
-    def open(cls, path: Path) -> RecordIndex:
-        """Map the index at `path`; nothing is read until it is used.
+    def open(cls, path: Path) -> Self:
+        """Map the index at `path`; nothing but its description is read until it is used.
 
         Raises:
-            DataError: The file is not a Sightline index, or it is cut short.
+            DataError: The file is not a Sightline index, of an earlier form, or cut short.
         """
+        again = "Scan the images again."
         try:
-            flat = np.load(path, mmap_mode="r", allow_pickle=False)
-            magic, rows, described, named = (int(v) for v in flat[:32].view(np.uint64))
-        except (OSError, ValueError, EOFError, LookupError, TypeError) as error:
-            raise DataError(
-                f"{path} cannot be read as an index: {error}. Scan the images again."
-            ) from error
-        if magic != int(_MAGIC):
-            raise DataError(f"{path} is not a Sightline index. Scan the images again.")
-        sizes = (8 * (rows + 1), 4 * rows, 4 * rows, rows, described, named)
-        begins = [32]
-        for size in sizes:
-            begins.append(begins[-1] + size + -size % 8)
-        if len(flat) != begins[-1]:
-            raise DataError(
-                f"{path} holds {len(flat):,} bytes where its header promises {begins[-1]:,}: "
-                "it is cut short. Scan the images again."
+            flat = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            raise DataError(f"{path} cannot be read as an index: {error}. {again}") from error
+        magic = flat[: len(_MAGIC)].tobytes() if flat.dtype == np.uint8 and flat.ndim == 1 else b""
+        if magic == _EARLIER:
+            raise DataError(f"{path} is an index of an earlier Sightline. {again}")
+        if magic != _MAGIC:
+            raise DataError(f"{path} is not a Sightline index. {again}")
+        try:
+            return cls._mapped(flat)
+        except (KeyError, TypeError, ValueError, LookupError) as error:
+            raise DataError(f"{path} is damaged: {error}. {again}") from error
+
+    @classmethod
+    def _mapped(cls, flat: npt.NDArray[np.uint8]) -> Self:
+        """Return the index in a file's bytes.
+
+        Raises:
+            KeyError, TypeError, ValueError: The bytes are not what `write` wrote.
+        """
+        head = 2 * _ALIGNED
+        described = int.from_bytes(flat[_ALIGNED:head].tobytes(), "little")
+        about = json.loads(flat[head : head + described].tobytes())
+        body = flat[head + _padded(described) :]
+        table = about["sections"]
+        end = sum(_padded(np.dtype(kind).itemsize * count) for kind, _, count in table.values())
+        if len(body) != end:
+            raise ValueError(
+                f"it holds {len(body):,} bytes where its header promises {end:,}: it is cut short"
             )
-        parts = [flat[b : b + size] for b, size in zip(begins, sizes, strict=False)]
-        description = json.loads(parts[4].tobytes())
+        fields = dict(_sections(body, table))
+        bounds = tuple(int(bound) for bound in about["bounds"])
+        if len(bounds) != len(_GROUPS) + 1 or bounds[-1] != len(fields["labels"]):
+            raise ValueError(f"it has the bounds {bounds} for {len(fields['labels']):,} rows")
         return cls(
-            Path(description["root"]),
-            tuple(description["class_names"]),
-            parts[5],
-            parts[0].view(np.uint64),
-            parts[1].view(np.int32),
-            parts[2].view(np.float32),
-            parts[3],
+            root=Path(about["root"]),
+            class_names=tuple(about["class_names"]),
+            bounds=bounds,
+            content_digest=about["content_digest"],
+            **fields,
         )
+
+
+def archive_of(record_id: str) -> str:
+    """Return the part of a record id that names its archive: up to the first `.tar`."""
+    parts = record_id.split("/")
+    for place, part in enumerate(parts):
+        if part.lower().endswith(".tar"):
+            return "/".join(parts[: place + 1])
+    return record_id
+
+
+def empty_offsets(rows: int, names_bytes: int) -> Offsets:
+    """Return (rows + 1,) zeros, wide enough to point into names of so many bytes."""
+    if names_bytes < 1 << 32:
+        return np.zeros(rows + 1, np.uint32)
+    return np.zeros(rows + 1, np.uint64)
+
+
+def _group(splits: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint32], tuple[int, ...]]:
+    """Return the rows by split and where each split begins; 4 bytes a row, no more."""
+    counts = np.bincount(splits, minlength=NO_SPLIT + 1)[list(_GROUPS)]
+    bounds = (0, *(int(bound) for bound in np.cumsum(counts)))
+    rows = np.empty(len(splits), np.uint32)
+    filled = list(bounds[:-1])
+    for begin in range(0, len(splits), _ROWS_AT_ONCE):
+        part = splits[begin : begin + _ROWS_AT_ONCE]
+        for place, group in enumerate(_GROUPS):
+            found = np.flatnonzero(part == group)
+            rows[filled[place] : filled[place] + len(found)] = found + begin
+            filled[place] += len(found)
+    return rows, bounds
+
+
+def _sections(
+    body: npt.NDArray[np.uint8], table: Mapping[str, Sequence[Any]]
+) -> Iterator[tuple[str, _Array]]:
+    """Yield each section as an array of its dtype."""
+    rows = int(table["labels"][2])
+    lengths = {"names": int(table["names"][2]), "offsets": rows + 1}
+    for name, kinds in {**_REQUIRED, **_OPTIONAL}.items():
+        if name in _OPTIONAL and name not in table:
+            continue
+        kind, begin, count = table[name]
+        if kind not in kinds or count != lengths.get(name, rows) or begin % _ALIGNED:
+            raise ValueError(f"its section {name!r} is {[kind, begin, count]} for {rows:,} rows")
+        yield name, body[begin : begin + count * np.dtype(kind).itemsize].view(kind)
+
+
+def _value(column: npt.NDArray[np.int64] | None, row: int) -> int:
+    return -1 if column is None else int(column[row])
+
+
+def _complete(column: npt.NDArray[np.int64] | None) -> bool:
+    return column is not None and int(column.min(initial=0)) >= 0
+
+
+def _padded(size: int) -> int:
+    return size + -size % _ALIGNED
+
+
+def _write_padded(file: BinaryIO, content: bytes | _Array) -> None:
+    size = len(content) if isinstance(content, bytes) else content.nbytes
+    file.write(content if isinstance(content, bytes) else content.data)
+    file.write(bytes(-size % _ALIGNED))

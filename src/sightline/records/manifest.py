@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from sightline.errors import DataError
+from sightline.records.columns import digest_of, join_names, known, numbers
 from sightline.records.index import NO_SPLIT, RecordIndex
 from sightline.records.splitnames import SPLITS, Split
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: the column `begin`
 MANIFEST_SCHEMA = pl.Schema(
     {
         "record_id": pl.String,
@@ -28,6 +28,7 @@ MANIFEST_SCHEMA = pl.Schema(
         "weight": pl.Float32,
         "bytes": pl.Int64,
         "mtime_ns": pl.Int64,
+        "begin": pl.Int64,
         "sha256": pl.String,
         "width": pl.Int32,
         "height": pl.Int32,
@@ -41,6 +42,7 @@ MANIFEST_SCHEMA = pl.Schema(
     }
 )
 QUARANTINED = "quarantined"
+_SPLIT_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(SPLITS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Manifest:
         root: Absolute folder that record ids are relative to.
         class_names: Sorted, at least one; () for images without labels.
         table: Columns of MANIFEST_SCHEMA. `record_id` is a posix path, unique and never null;
-            columns that only an audit fills may be null.
+            columns that only an audit fills may be null. `bytes` at `begin` of its archive are a
+            record's data; without a `begin` it is a file of its own.
         ignored: What the scan passed over, by kind, e.g. {"hidden or system file": 3}.
     """
 
@@ -98,7 +101,9 @@ class Manifest:
                 (pl.col(name) if name in table.columns else pl.lit(None)).cast(dtype).alias(name)
                 for name, dtype in MANIFEST_SCHEMA.items()
             ]
-        ).sort("record_id")
+        )
+        if not table["record_id"].is_sorted():  # a million rows are not sorted for nothing
+            table = table.sort("record_id")
         class_names = tuple(sorted(table["label"].drop_nulls().unique().to_list()))
         return cls(root, class_names, table, dict(ignored or {}))
 
@@ -142,26 +147,22 @@ class Manifest:
 
     def index(self) -> RecordIndex:
         """Return the flat arrays that a stream needs; quarantined rows belong to no split."""
-        positions = {name: number for number, name in enumerate(self.class_names)}
-        split_numbers = {name: number for number, name in enumerate(SPLITS)}
-        labels = self.table["label"].replace_strict(positions, default=-1, return_dtype=pl.Int32)
-        splits = self.table.select(
-            pl.when(pl.col("status").eq_missing(QUARANTINED))
-            .then(NO_SPLIT)
-            .otherwise(
-                pl.col("split").replace_strict(
-                    split_numbers, default=NO_SPLIT, return_dtype=pl.UInt8
-                )
-            )
-            .cast(pl.UInt8)
-        ).to_series()
-        return RecordIndex.build(
+        table = self.table
+        classes = {name: number for number, name in enumerate(self.class_names)}
+        usable = table["split"].set(table["status"].eq_missing(QUARANTINED), None)
+        names, offsets = join_names(table["record_id"])
+        return RecordIndex.make(
             self.root,
             self.class_names,
-            self.table["record_id"].to_list(),
-            labels.to_numpy().astype(np.int32),
-            self.table["weight"].fill_null(1.0).to_numpy().astype(np.float32),
-            splits.to_numpy().astype(np.uint8),
+            names,
+            offsets,
+            numbers(table["label"], classes, otherwise=-1, dtype=pl.Int32),
+            weights=table["weight"].fill_null(1.0).to_numpy(),
+            splits=numbers(usable, _SPLIT_NUMBERS, otherwise=NO_SPLIT, dtype=pl.UInt8),
+            sizes=known(table["bytes"]),
+            mtimes=known(table["mtime_ns"]),
+            begins=known(table["begin"]),
+            content_digest=digest_of(table["sha256"]),
         )
 
     def fingerprint(self) -> str:
@@ -211,12 +212,23 @@ class Manifest:
             )
         again = "Scan the images again."
         try:
+            if version < SCHEMA_VERSION:
+                table = _brought_up(table)
             root, class_names = Path(about["root"]), tuple(about["class_names"])
             return cls(root, class_names, table, dict(about["ignored"]))
         except KeyError as error:
             raise DataError(f"{path} is damaged: it lacks {error}. {again}") from error
         except (TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged: {error}. {again}") from error
+
+
+def _brought_up(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of version 1 with the column `begin`: every record was its own file."""
+    if "begin" in table.columns:
+        return table
+    place = min(MANIFEST_SCHEMA.names().index("begin"), table.width)
+    begin = pl.repeat(None, len(table), dtype=pl.Int64, eager=True).alias("begin")
+    return table.insert_column(place, begin)
 
 
 def index_path(manifest_path: Path) -> Path:
