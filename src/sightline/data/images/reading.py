@@ -6,22 +6,29 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Literal
 
-from sightline.data.images.decoding import Pixels, RuleSet, decode
+from sightline.data.images.decoding import Channels, Pixels, RuleSet, decode
 from sightline.data.images.header import DEFAULT_MAX_MEGAPIXELS
 from sightline.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
-def read_file(path: str | Path) -> bytes:
-    """Return the bytes of a regular file; symbolic links are followed.
+def read_file(path: str | Path, begin: int = -1, size: int = -1) -> bytes:
+    """Return the bytes of a regular file, or a part of them; symbolic links are followed.
 
     Never waits on a pipe or device, and never changes anything.
 
+    Args:
+        path: The file, or the archive that holds it.
+        begin: Where the part begins, bytes; -1 for a file of its own, which is read whole.
+        size: Bytes of the part, -1 to the end of the archive; of a file of its own, the bytes it
+            had when it was scanned, -1 for any.
+
     Raises:
-        DataError: reason MISSING, NOT_A_FILE (a folder, pipe, socket or device) or UNREADABLE.
+        DataError: reason MISSING, NOT_A_FILE (a folder, pipe, socket or device), UNREADABLE,
+            CHANGED where it has another size than `size`, or TRUNCATED where the archive ends
+            before the part does.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -36,18 +43,51 @@ def read_file(path: str | Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(path)
-        pieces = []
-        size = status.st_size + 1  # one more byte, so that the first read also sees the end
-        while piece := os.read(descriptor, size):
-            pieces.append(piece)
-            size = 1 << 20
-            if len(piece) == status.st_size:
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if begin < 0:
+            return _of_size(_read_whole(descriptor, status.st_size), path, size)
+        content = _read_part(descriptor, begin, status.st_size - begin if size < 0 else size)
     except OSError as error:
         raise _open_error(path, error) from error
     finally:
         os.close(descriptor)
+    if len(content) < size:
+        raise DataError(
+            f"{path}: the archive has {status.st_size:,} bytes, but the image at byte {begin:,} "
+            f"ends at byte {begin + size:,}. Copy the archive again, or scan it again.",
+            reason="TRUNCATED",
+        )
+    return content
+
+
+def _of_size(content: bytes, path: str | Path, size: int) -> bytes:
+    if size in (-1, len(content)):
+        return content
+    raise DataError(
+        f"{path}: the file has {len(content):,} bytes, and had {size:,} when it was scanned: its "
+        "content was changed. Scan the images again.",
+        reason="CHANGED",
+    )
+
+
+def _read_whole(descriptor: int, expected: int) -> bytes:
+    pieces = []
+    size = expected + 1  # one more byte, so that the first read also sees the end
+    while piece := os.read(descriptor, size):
+        pieces.append(piece)
+        size = 1 << 20
+        if len(piece) == expected:
+            break
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _read_part(descriptor: int, begin: int, size: int) -> bytes:
+    """Return up to `size` bytes from `begin` on; fewer where the file ends before."""
+    pieces: list[bytes] = []
+    end = begin + size
+    while begin < end and (piece := os.pread(descriptor, end - begin, begin)):
+        pieces.append(piece)
+        begin += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _open_error(path: str | Path, error: OSError) -> DataError:
@@ -74,20 +114,23 @@ def _not_a_file(path: str | Path) -> DataError:
 def load(
     path: str | Path,
     *,
-    channels: Literal[1, 3] = 3,
+    channels: Channels = 3,
     rule_set: RuleSet = "sightline",
     background: tuple[int, int, int] = (255, 255, 255),
     min_size: tuple[int, int] | None = None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    begin: int = -1,
+    size: int = -1,
 ) -> Pixels:
     """Return the picture at `path`: `read_file`, then `decode` with the same keywords.
 
-    Returns (H, W, channels) uint8, 0..255, RGB or grey; see `decode`.
+    Returns (H, W, channels) uint8, 0..255: grey, RGB or RGBA; see `decode`. A picture in an
+    archive is the `size` bytes at `begin`.
 
     Raises:
         DataError: as `read_file` and `decode`, with the path before the message.
     """
-    content = read_file(path)
+    content = read_file(path, begin, size)
     try:
         return decode(
             content,
@@ -98,4 +141,5 @@ def load(
             max_megapixels=max_megapixels,
         )
     except DataError as error:
-        raise DataError(f"{path}: {error}", reason=error.reason) from error
+        place = path if begin < 0 else f"{path}, the image at byte {begin:,}"
+        raise DataError(f"{place}: {error}", reason=error.reason) from error

@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
+
+from sightline.data.sources.kept import FILES_SCHEMA, KeptFiles
 from sightline.data.sources.options import DEFAULTS, ScanOptions
-from sightline.data.sources.walk import FoundFile, absolute, is_utf8, relative, walk
+from sightline.data.sources.walk import absolute, is_utf8, relative, walk
 from sightline.errors import DataError
 from sightline.records import Manifest
 
@@ -26,38 +29,39 @@ def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> 
     """
     if not paths:
         raise DataError("no path was given. Name image files, or folders that hold them.")
-    files: dict[str, FoundFile] = {}
+    files: dict[str, os.stat_result] = {}
     folders: dict[str, None] = {}  # as an ordered set
     for path in sorted({absolute(path) for path in paths}):
         about = _stat(path)
         if stat.S_ISDIR(about.st_mode):
             folders[path] = None
         elif stat.S_ISREG(about.st_mode):
-            files[path] = FoundFile(path, about.st_size, about.st_mtime_ns)
+            files[path] = about
         else:
             raise DataError(f"{path} is neither a file nor a folder. Name image files.")
     root = os.path.commonpath([*folders, *(str(Path(path).parent) for path in files)])
     ignored: Counter[str] = Counter()
+    parts = []
     for folder in folders:
-        tree = walk(folder, follow_links=options.follow_links)
-        ignored += tree.ignored
-        start = folder.rstrip("/")
-        files |= {f"{start}/{image.record_id}": image for image in tree.images}
-    if not files:
+        kept = KeptFiles()
+        ignored += walk(folder, kept, follow_links=options.follow_links).ignored
+        place = relative(folder, root)
+        start = pl.lit(_readable(f"{place}/") if place else "")
+        parts.append(kept.table().with_columns(record_id=start + pl.col("record_id")))
+    named = [
+        (_readable(relative(path, root)), about.st_size, about.st_mtime_ns)
+        for path, about in files.items()
+    ]
+    parts.append(pl.DataFrame(named, schema=FILES_SCHEMA, orient="row"))
+    table = pl.concat(parts)
+    if not len(table):
         raise DataError(f"there is no image in {', '.join(list(folders)[:5])}")
-    found = sorted((relative(path, root), file) for path, file in files.items())
-    record_ids = [record_id for record_id, _ in found]
-    _refuse_unreadable_names(record_ids)
-    return Manifest.make(
-        Path(root),
-        {
-            "record_id": record_ids,
-            "group": options.groups(record_ids),
-            "bytes": [file.bytes for _, file in found],
-            "mtime_ns": [file.mtime_ns for _, file in found],
-        },
-        ignored=ignored,
-    )
+    if len(parts) > 1:
+        table = table.unique("record_id", keep="last").sort("record_id")
+    groups = options.groups(table["record_id"])
+    if groups is not None:
+        table = table.with_columns(groups.alias("group"))
+    return Manifest.make(Path(root), table, ignored=ignored)
 
 
 def _stat(path: str) -> os.stat_result:
@@ -71,7 +75,7 @@ def _stat(path: str) -> os.stat_result:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _refuse_unreadable_names(record_ids: Sequence[str]) -> None:
-    for record_id in record_ids:
-        if not is_utf8(record_id):
-            raise DataError(f"the name {record_id!a} is not valid UTF-8. Rename the file.")
+def _readable(name: str) -> str:
+    if not is_utf8(name):
+        raise DataError(f"the name {name!a} is not valid UTF-8. Rename the file.")
+    return name

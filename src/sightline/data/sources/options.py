@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+import polars as pl
 
 from sightline.errors import DataError
 from sightline.records import Split
@@ -37,14 +38,16 @@ class ScanOptions:
     follow_links: bool = False
     learnable: bool = True
 
-    def groups(self, record_ids: Sequence[str]) -> list[str | None]:
+    def groups(self, record_ids: pl.Series) -> pl.Series | None:
         """Return the group of each record; a record that does not match is its own group.
+
+        None without a pattern.
 
         Raises:
             DataError: `group_regex` is not a regular expression, or matches no record.
         """
         if self.group_regex is None:
-            return [None] * len(record_ids)
+            return None
         examples = " and ".join(repr(record_id) for record_id in record_ids[:2])
         try:
             pattern = re.compile(self.group_regex)
@@ -53,18 +56,21 @@ class ScanOptions:
                 f"the group pattern {self.group_regex!r} is not a regular expression: {error}. "
                 f"It is searched in record ids such as {examples}."
             ) from error
-        matches = [pattern.search(record_id) for record_id in record_ids]
-        if not any(matches):
+        found = [_group(pattern, record_id) for record_id in record_ids]
+        if all(group is None for group in found):
             raise DataError(
                 f"the group pattern {self.group_regex!r} matches none of the {len(record_ids)} "
                 f"record ids, such as {examples}. Write a pattern that finds the patient or "
                 "lesion in them, or leave it out."
             )
-        number = 1 if pattern.groups else 0
-        return [
-            (match.group(number) if match else None) or record_id
-            for match, record_id in zip(matches, record_ids, strict=True)
-        ]
+        groups = pl.Series(found, dtype=pl.String)
+        return groups.zip_with((groups != "").fill_null(value=False), record_ids)
+
+
+def _group(pattern: re.Pattern[str], record_id: str) -> str | None:
+    """Return what the pattern finds; "" where it matches and finds nothing, None without."""
+    match = pattern.search(record_id)
+    return None if match is None else match.group(1 if pattern.groups else 0) or ""
 
 
 DEFAULTS = ScanOptions()

@@ -6,13 +6,14 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from sightline.data.sources.checks import check_classes
+from sightline.data.sources.kept import KeptFiles
 from sightline.data.sources.options import DEFAULTS, SPLIT_WORDS, ScanOptions
 from sightline.data.sources.walk import (
     FoundFile,
@@ -81,13 +82,18 @@ def scan_table(
             f"groups are given twice: by column {table.group_col!r} and by the pattern "
             f"{options.group_regex!r}. Leave one of them out."
         )
-    groups = cells.get("group")
+    cell_groups = cells.get("group")
+    groups = (
+        options.groups(pl.Series(record_ids, dtype=pl.String))
+        if cell_groups is None
+        else [cell or None for cell in cell_groups]
+    )
     manifest = Manifest.make(
         Path(top),
         {
             "record_id": record_ids,
             "label": labels,
-            "group": [cell or None for cell in groups] if groups else options.groups(record_ids),
+            "group": groups,
             "split": _splits(table, cells["split"]) if "split" in cells else None,
             "fold": _folds(table, cells["fold"]) if "fold" in cells else None,
             "bytes": [file.bytes for file in found],
@@ -216,7 +222,9 @@ def _find_files(
             _refuse_links(path, root, real_parents)
         found.append(file)
     if None in found:
-        index = _NameIndex(walk(root, follow_links=options.follow_links).images)
+        files = KeptFiles()
+        walk(root, files, follow_links=options.follow_links)
+        index = _NameIndex(FoundFile._make(row) for row in files.table().iter_rows())
         for row, file in enumerate(found):
             if file is None:
                 found[row] = _the_one(table, row, cells[row], index.search(cells[row]))
@@ -265,7 +273,7 @@ def _the_one(
 class _NameIndex:
     """Finds files by the end of their path, with or without the extension."""
 
-    def __init__(self, images: Sequence[FoundFile]) -> None:
+    def __init__(self, images: Iterable[FoundFile]) -> None:
         self._by_name: defaultdict[str, list[FoundFile]] = defaultdict(list)
         self._by_stem: defaultdict[str, list[FoundFile]] = defaultdict(list)
         for image in images:

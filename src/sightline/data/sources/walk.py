@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import stat
+from array import array
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 from sightline.data.images import IMAGE_EXTENSIONS
 from sightline.errors import DataError
@@ -20,11 +23,17 @@ NOT_UTF8 = "name is not UTF-8"
 LOOP = "symlink loop"
 REPEATED_LINK = "repeated link to a folder"
 
+# What shards may be; only a plain .tar is read, the others are refused by name.
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+
 # What operating systems, network drives and notebooks leave behind without a leading dot.
 _SYSTEM_NAMES = frozenset(
     ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin",
      "system volume information", "lost+found")
 )  # fmt: skip
+
+_NAMES_AT_ONCE = 1 << 16
+_SHOWN = 5
 
 _Identity = tuple[int, int]
 
@@ -38,38 +47,72 @@ class FoundFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """The images that lie in one folder itself: how many, and the first five names."""
+
+    count: int
+    first: tuple[str, ...]
+
+
+class Keeper(Protocol):
+    """Takes the images of one folder after another, while they are found.
+
+    Folders come depth first, ascending by `path/`; those of one folder in any order, in one
+    call or several.
+
+    Attributes:
+        with_stat: Whether sizes and times are wanted, which costs a system call a file.
+    """
+
+    with_stat: ClassVar[bool]
+
+    def add(self, folder: str, names: list[str], sizes: array[int], mtimes: array[int], /) -> None:
+        """Keep images of one folder, given relative to the folder that is read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
-    """Everything below one folder, in sorted order.
+    """How everything below one folder is laid out; the images themselves are in the keeper.
 
     Attributes:
         where: Absolute path of the folder.
-        images: Files with an image extension; ids are relative to `where`.
-        folders: Every folder below, relative to `where`.
-        ignored: What was passed over, by kind.
+        folders: Every folder below, relative to `where`, sorted.
+        own: The folders that hold images themselves; "" is `where`.
+        archives: Files that may hold images, e.g. `.tar`, relative to `where`, sorted.
+        ignored: What was passed over, by kind; archives are among them, as "not an image".
     """
 
     where: str
-    images: tuple[FoundFile, ...]
     folders: tuple[str, ...]
+    own: Mapping[str, Own]
+    archives: tuple[str, ...]
     ignored: Counter[str]
+
+    @property
+    def num_images(self) -> int:
+        """Images at any depth."""
+        return sum(own.count for own in self.own.values())
+
+    @property
+    def loose(self) -> Own:
+        """The images that lie in the folder itself."""
+        return self.own.get("", Own(0, ()))
 
     def below(self, name: str) -> Tree:
         """Return the part of the tree inside one of its folders; it counts nothing as ignored."""
         start = f"{name}/"
         return Tree(
             f"{self.where.rstrip('/')}/{name}",
-            tuple(
-                image._replace(record_id=image.record_id[len(start) :])
-                for image in self.images
-                if image.record_id.startswith(start)
-            ),
             tuple(path[len(start) :] for path in self.folders if path.startswith(start)),
+            {
+                path[len(start) :]: own
+                for path, own in self.own.items()
+                if path == name or path.startswith(start)
+            },
+            tuple(path[len(start) :] for path in self.archives if path.startswith(start)),
             Counter(),
         )
-
-    def loose_images(self) -> list[str]:
-        """Return the names of the images that lie in the folder itself."""
-        return [image.record_id for image in self.images if "/" not in image.record_id]
 
     def top_folders(self) -> list[str]:
         """Return the names of the folders on the first level."""
@@ -77,8 +120,7 @@ class Tree:
 
     def folders_with_images(self) -> list[str]:
         """Return the names of the first-level folders that hold an image at any depth."""
-        ids = (image.record_id for image in self.images)
-        return sorted({record_id.partition("/")[0] for record_id in ids if "/" in record_id})
+        return sorted({path.partition("/")[0] for path in self.own if path})
 
 
 def absolute(path: Path | str) -> str:
@@ -112,6 +154,8 @@ def relative(path: str, folder: str) -> str:
 
 def is_utf8(name: str) -> bool:
     """Return whether a name from the file system was valid UTF-8."""
+    if name.isascii():
+        return True
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -133,20 +177,27 @@ def refuse_outside(link: str, folder: str) -> None:
         )
 
 
-def walk(folder: str, *, follow_links: bool) -> Tree:
-    """Return everything below an absolute folder; the same tree gives the same result.
+def walk(folder: str, keeper: Keeper, *, follow_links: bool) -> Tree:
+    """Give every image below an absolute folder to `keeper`, and return how they are laid out.
 
-    Hidden and system names, other extensions, devices, dangling links and names that are not
-    UTF-8 are counted, not returned. Links inside the folder are followed, loops end.
+    The same tree gives the same result. Hidden and system names, other extensions, devices,
+    dangling links and names that are not UTF-8 are counted, not kept. Links inside the folder
+    are followed, loops end. Takes memory for 65,536 names at a time.
 
     Raises:
         DataError: A folder cannot be read, or a link leaves `folder` without `follow_links`.
     """
-    reader = _Reader(folder, follow_links)
+    reader = _Reader(folder, keeper, follow_links)
     reader.pending.append(("", frozenset({_identity(Path(folder).stat())})))
     while reader.pending:
         reader.read(*reader.pending.pop())
-    return Tree(folder, tuple(sorted(reader.images)), tuple(sorted(reader.folders)), reader.ignored)
+    return Tree(
+        folder,
+        tuple(sorted(reader.folders)),
+        reader.own,
+        tuple(sorted(reader.archives)),
+        reader.ignored,
+    )
 
 
 @dataclass(slots=True)
@@ -154,46 +205,97 @@ class _Reader:
     """One walk in progress; `pending` holds folders to read with the folders above them."""
 
     root: str
+    keeper: Keeper
     follow_links: bool
     pending: list[tuple[str, frozenset[_Identity]]] = field(default_factory=list)
-    images: list[FoundFile] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    own: dict[str, Own] = field(default_factory=dict)
+    archives: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     linked: set[_Identity] = field(default_factory=set)
+    names: list[str] = field(default_factory=list)  # of the folder in hand, not yet kept
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[int] = field(default_factory=lambda: array("q"))
 
     def read(self, folder: str, above: frozenset[_Identity]) -> None:
         """Sort out the entries of one folder."""
         prefix = f"{folder}/" if folder else ""
+        first_below = len(self.pending)
+        with_stat, later = self.keeper.with_stat, []
         for entry in _entries(f"{self.root.rstrip('/')}/{folder}"):
+            name = entry.name
+            if not entry.is_file(follow_symlinks=False):
+                later.append(entry)  # in order, whatever order the system lists them in
+            elif not has_image_extension(name) or name[0] == "." or not is_utf8(name):
+                self._pass_over(name, prefix)
+            elif with_stat:
+                self._keep(entry, folder)
+            else:
+                self.names.append(name)
+        for entry in sorted(later, key=lambda entry: entry.name):
             passed_over = self._visit(entry, prefix, above)
             if passed_over:
                 self.ignored[passed_over] += 1
+        self._hand_over(folder)
+        below = self.pending[first_below:]
+        self.pending[first_below:] = sorted(below, key=lambda one: f"{one[0]}/", reverse=True)
+
+    def _keep(self, entry: os.DirEntry[str], folder: str) -> None:
+        """Keep one image; a file that has gone meanwhile is passed over."""
+        if self.keeper.with_stat:
+            try:
+                about = entry.stat()
+            except OSError as error:
+                self.ignored[_why_not(entry, error)] += 1
+                return
+            self.sizes.append(about.st_size)
+            self.mtimes.append(about.st_mtime_ns)
+        self.names.append(entry.name)
+        if len(self.names) >= _NAMES_AT_ONCE:
+            self._hand_over(folder)
+
+    def _hand_over(self, folder: str) -> None:
+        if not self.names:
+            return
+        known = self.own.get(folder, Own(0, ()))
+        first = heapq.nsmallest(_SHOWN, [*known.first, *self.names])
+        self.own[folder] = Own(known.count + len(self.names), tuple(first))
+        self.keeper.add(folder, self.names, self.sizes, self.mtimes)
+        self.names, self.sizes, self.mtimes = [], array("q"), array("q")
+
+    def _pass_over(self, name: str, prefix: str) -> None:
+        """Count a regular file that is no image."""
+        if is_hidden(name):
+            self.ignored[HIDDEN] += 1
+        elif not is_utf8(name):
+            self.ignored[NOT_UTF8] += 1
+        else:
+            self.ignored[NOT_AN_IMAGE] += 1
+            if name.lower().endswith(ARCHIVES):
+                self.archives.append(prefix + name)
 
     def _visit(
         self, entry: os.DirEntry[str], prefix: str, above: frozenset[_Identity]
     ) -> str | None:
-        """Keep one entry, or return the kind under which it is passed over."""
-        if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
+        """Look into a folder, link or device, or return the kind under which it is passed over."""
+        if is_hidden(entry.name):
             return HIDDEN
         if not is_utf8(entry.name):
             return NOT_UTF8
         try:
             about = entry.stat()
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                return LOOP
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return NOT_REGULAR  # a link to nothing
-            raise DataError(f"cannot read {entry.path}: {error.strerror}") from error
+            return _why_not(entry, error)
         if stat.S_ISDIR(about.st_mode):
             return self._visit_folder(entry, prefix + entry.name, _identity(about), above)
         if not stat.S_ISREG(about.st_mode):
             return NOT_REGULAR
         if not has_image_extension(entry.name):
-            return NOT_AN_IMAGE
-        if entry.is_symlink() and not self.follow_links:
+            self._pass_over(entry.name, prefix)
+            return None
+        if not self.follow_links:
             refuse_outside(entry.path, self.root)
-        self.images.append(FoundFile(prefix + entry.name, about.st_size, about.st_mtime_ns))
+        self._keep(entry, prefix[:-1])
         return None
 
     def _visit_folder(
@@ -218,13 +320,27 @@ class _Reader:
 
 def has_image_extension(name: str) -> bool:
     """Return whether the name ends like an image, in capitals or not."""
-    return Path(name).suffix.lower() in IMAGE_EXTENSIONS
+    return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def is_hidden(name: str) -> bool:
+    """Return whether a name is left behind by a system, or hidden."""
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+
+
+def _why_not(entry: os.DirEntry[str], error: OSError) -> str:
+    """Return the kind under which an entry without a stat is passed over."""
+    if error.errno == errno.ELOOP:
+        return LOOP
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NOT_REGULAR  # a link to nothing
+    raise DataError(f"cannot read {entry.path}: {error.strerror}") from error
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            yield from entries
     except OSError as error:
         raise DataError(
             f"cannot read the folder {folder}: {error.strerror}. Check its permissions."
