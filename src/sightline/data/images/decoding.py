@@ -28,9 +28,13 @@ from sightline.data.images.png import check_rows, pixel_chunks
 from sightline.errors import DataError
 
 RuleSet = Literal["sightline", "keras"]
+Channels = Literal[1, 3, 4]
 Pixels = npt.NDArray[np.uint8]
 
 DECODER_VERSION = 1  # part of every cache key: raise it when any file decodes differently
+
+_RULE_SETS = get_args(RuleSet)  # asked for each file, and get_args takes 2 microseconds
+_MODES: dict[int, str] = {1: "L", 3: "RGB", 4: "RGBA"}
 
 # The plugin of the format is called directly: `Image.open` would try others, and would warn about
 # sizes that have been checked here. JPEG never goes to Pillow.
@@ -46,13 +50,13 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 def decode(
     content: bytes,
     *,
-    channels: Literal[1, 3] = 3,
+    channels: Channels = 3,
     rule_set: RuleSet = "sightline",
     background: tuple[int, int, int] = (255, 255, 255),
     min_size: tuple[int, int] | None = None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> Pixels:
-    """Return the first picture of a file as (H, W, channels) uint8, 0..255, RGB or grey.
+    """Return the first picture of a file as (H, W, channels) uint8, 0..255: grey, RGB or RGBA.
 
     The array is C-contiguous, writable, and depends on the arguments alone. Safe in threads.
     With rule_set "sightline" the picture stands upright (EXIF orientation applied), 16 bits a
@@ -67,7 +71,7 @@ def decode(
 
     Args:
         content: The whole file.
-        channels: 3 for RGB, 1 for grey.
+        channels: 3 for RGB, 1 for grey, 4 for RGBA (not laid on the background; opaque is 255).
         rule_set: "sightline", or "keras" for scripts that must see what Keras shows.
         background: RGB under transparent pixels, 0..255 each.
         min_size: (height, width) of the upright picture. A JPEG may come smaller than stored, at
@@ -79,9 +83,9 @@ def decode(
             or CORRUPT_SCAN (damaged pixels). The message knows no path.
         ValueError: There is no such rule set or number of channels.
     """
-    if rule_set not in get_args(RuleSet) or channels not in (1, 3):
+    if rule_set not in _RULE_SETS or channels not in _MODES:
         raise ValueError(
-            f"rule_set must be one of {get_args(RuleSet)} and channels 1 or 3, got "
+            f"rule_set must be one of {_RULE_SETS} and channels 1, 3 or 4, got "
             f"{rule_set!r} and {channels!r}"
         )
     header = read_header(content, max_megapixels=max_megapixels)
@@ -100,12 +104,13 @@ def decode(
         _mend_transparent_colour(image, header)
     if image.mode.startswith("I;16"):
         image = _eight_bits(image, header, background)
-    pixels = _as_array(_on_background(image, background), channels)
+    flat = image if channels == 4 else _on_background(image, background)
+    pixels = _as_array(flat, channels)
     # Pillow has turned a TIFF upright by itself when it loaded it.
     return pixels if header.format == "TIFF" else _upright(pixels, header.orientation)
 
 
-def _by_keras_rules(content: bytes, header: Header, channels: Literal[1, 3]) -> Pixels:
+def _by_keras_rules(content: bytes, header: Header, channels: Channels) -> Pixels:
     if header.format == "JPEG":
         pixels = decode_jpeg(content, header, grey=header.mode == "L" and channels == 1)
         if pixels.shape[2] == channels:
@@ -114,7 +119,8 @@ def _by_keras_rules(content: bytes, header: Header, channels: Literal[1, 3]) -> 
     if header.mode == "LAB":
         raise _unknown_range(header)  # Keras cannot show it either
     image = _open(content, header)
-    image.info.pop("transparency", None)  # convert would drop it, with a warning
+    if channels != 4:
+        image.info.pop("transparency", None)  # convert would drop it, with a warning
     return _as_array(image, channels)
 
 
@@ -201,9 +207,9 @@ def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Imag
     return canvas
 
 
-def _as_array(image: Image.Image, channels: Literal[1, 3]) -> Pixels:
+def _as_array(image: Image.Image, channels: Channels) -> Pixels:
     """Return (H, W, channels) by Pillow's conversion; its "L" is ITU-R 601."""
-    pixels: Pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    pixels: Pixels = np.array(image.convert(_MODES[channels]))
     return pixels[..., None] if channels == 1 else pixels
 
 
