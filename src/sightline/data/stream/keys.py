@@ -13,8 +13,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# One number a purpose: draws for different purposes never coincide. Saved runs depend on them.
-ORDER, AUGMENT = 1, 2
+# One number a purpose: draws for different purposes never coincide. Saved runs depend on them, so
+# a new purpose takes the next free number and none is ever renumbered or used again.
+ORDER = 1  # the shuffle of an epoch
+AUGMENT = 2  # how a record is changed
+SAMPLE = 3  # which record is drawn, with replacement
+TURNS = 4  # in which order the records of a class take turns
 
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -28,8 +32,8 @@ def hashes(
     """Return one hash a row: (N,) uint64, uniform over all values."""
     state = np.zeros(1, np.uint64)
     for word in (purpose, seed, epoch):
-        state = _mix(state + np.uint64(_GOLDEN * (word + 1) & _MASK))
-    return _mix(state + np.uint64(_GOLDEN) * (rows.astype(np.uint64) + np.uint64(1)))
+        state = mix(state + np.uint64(_GOLDEN * (word + 1) & _MASK))
+    return mix(state + np.uint64(_GOLDEN) * (rows.astype(np.uint64) + np.uint64(1)))
 
 
 def uniforms(
@@ -38,11 +42,12 @@ def uniforms(
     """Return (N, draws) float64 in [0, 1): `draws` numbers for each row."""
     keys = hashes(purpose, seed=seed, epoch=epoch, rows=rows)
     steps = np.uint64(_GOLDEN) * np.arange(1, draws + 1, dtype=np.uint64)
-    mixed = _mix(keys[:, None] + steps[None, :])
+    mixed = mix(keys[:, None] + steps[None, :])
     return (mixed >> _EXPONENT).astype(np.float64) * 2.0**-53
 
 
-def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return (N,) uint64 in which every bit depends on every bit of `state`; a bijection."""
     state = (state ^ (state >> np.uint64(30))) * _FIRST
     state = (state ^ (state >> np.uint64(27))) * _SECOND
     return state ^ (state >> np.uint64(31))
