@@ -1,4 +1,4 @@
-"""Rotation, shift, shear, zoom and flips of a whole batch as affine matrices.
+"""Random changes of a whole batch: affine matrices, brightness and channel shifts.
 
 The geometry is that of Keras' ImageDataGenerator: output pixel -> input pixel, as
 rotation * shift * shear * zoom about the centre ((size - 1) / 2), flips last. Keras itself turns
@@ -8,13 +8,42 @@ range; here the centre is the centre, and each axis has its own range.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import keys
+from sightline.data.stream.keys import AUGMENT, uniforms
 from sightline.recipes import AugmentSection
 
-_DRAWS = 8  # rotation, two shifts, shear, two zooms, two flips: fixed, so runs stay repeatable
+# rotation, two shifts, shear, two zooms, two flips, brightness, channel shift: a new draw goes to
+# the end, so that the others keep their values.
+_DRAWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happens to each record of a batch.
+
+    Attributes:
+        matrices: (B, 2, 3) float64, input (x, y) = M @ output (x, y, 1); (0, 2, 3) where no pixel
+            of any record changes its place.
+        brightness: (B,) float32 factors.
+        shifts: (B,) float32, added to every colour, in 0..255, within the picture's own range.
+    """
+
+    matrices: npt.NDArray[np.float64]
+    brightness: npt.NDArray[np.float32]
+    shifts: npt.NDArray[np.float32]
+
+    def part(self, begin: int, end: int) -> Changes:
+        """Return those of the records begin..end-1."""
+        return Changes(self.matrices[begin:end], self.brightness[begin:end], self.shifts[begin:end])
+
+
+def no_changes(count: int) -> Changes:
+    """Return the changes of `count` records that stay as they are."""
+    return Changes(np.empty((0, 2, 3)), np.ones(count, np.float32), np.zeros(count, np.float32))
 
 
 def moves(augment: AugmentSection) -> bool:
@@ -32,39 +61,50 @@ def moves(augment: AugmentSection) -> bool:
     )
 
 
-def draw_matrices(
-    augment: AugmentSection,
+def draw(
+    augment: AugmentSection | None,
     *,
     size: tuple[int, int],
     seed: int,
     epoch: int,
-    rows: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
-    """Return the matrices of these records in this epoch.
+    keys: npt.NDArray[np.int64],
+) -> Changes:
+    """Return the changes of these records in this epoch.
 
     Args:
-        augment: Ranges to draw from.
+        augment: Ranges to draw from; None changes nothing.
         size: (height, width) of the images in pixels.
         seed: 0..2**32-1.
         epoch: 0-based.
-        rows: (N,) manifest rows.
+        keys: (N,) manifest rows; where rows come several times in an epoch, numbers that tell
+            those times apart.
 
     Returns:
-        (N, 2, 3) float64: input (x, y) = M @ output (x, y, 1). A pure function of its arguments,
-        row by row.
+        A pure function of the arguments, key by key.
     """
-    draws = keys.uniforms(keys.AUGMENT, seed=seed, epoch=epoch, rows=rows, draws=_DRAWS)
+    if augment is None:
+        return no_changes(len(keys))
+    draws = uniforms(AUGMENT, seed=seed, epoch=epoch, rows=keys, draws=_DRAWS)
     spread = 2 * draws - 1
-    return matrices(
-        size=size,
-        theta=np.deg2rad(augment.rotation) * spread[:, 0],
-        shift_y=augment.height_shift * size[0] * spread[:, 1],
-        shift_x=augment.width_shift * size[1] * spread[:, 2],
-        shear=np.deg2rad(augment.shear) * spread[:, 3],
-        zoom_y=1 + augment.zoom * spread[:, 4],
-        zoom_x=1 + augment.zoom * spread[:, 5],
-        flip_x=draws[:, 6] < 0.5 * augment.horizontal_flip,
-        flip_y=draws[:, 7] < 0.5 * augment.vertical_flip,
+    placing = (
+        matrices(
+            size=size,
+            theta=np.deg2rad(augment.rotation) * spread[:, 0],
+            shift_y=augment.height_shift * size[0] * spread[:, 1],
+            shift_x=augment.width_shift * size[1] * spread[:, 2],
+            shear=np.deg2rad(augment.shear) * spread[:, 3],
+            zoom_y=1 + augment.zoom * spread[:, 4],
+            zoom_x=1 + augment.zoom * spread[:, 5],
+            flip_x=draws[:, 6] < 0.5 * augment.horizontal_flip,
+            flip_y=draws[:, 7] < 0.5 * augment.vertical_flip,
+        )
+        if moves(augment)
+        else np.empty((0, 2, 3))
+    )
+    return Changes(
+        placing,
+        (1 + augment.brightness * spread[:, 8]).astype(np.float32),
+        (augment.channel_shift * spread[:, 9]).astype(np.float32),
     )
 
 

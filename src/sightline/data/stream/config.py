@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
-from sightline.data.images import RuleSet
+from sightline.data.images import Channels, Interpolation, Quality, RuleSet
+from sightline.data.stream.kernels import Output
+from sightline.data.stream.sampling import Sampling
 from sightline.recipes import AugmentSection, Recipe
+
+Scaling = Literal["1/255", "none", "mean-std", "per-image"]
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "channels": get_args(Channels),
+    "scaling": get_args(Scaling),
+    "dtype": ("float32", "uint8"),
+    "layout": ("channels-last", "channels-first"),
+    "quality": get_args(Quality),
+    "interpolation": get_args(Interpolation),
+    "sampling": get_args(Sampling),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,33 +31,58 @@ class StreamConfig:
 
     Attributes:
         image_size: (height, width) in pixels after resizing.
-        channels: 3 = RGB, 1 = grey.
+        channels: 3 = RGB, 1 = grey, 4 = RGBA.
         batch_size: Records a batch; the last one of an epoch may be smaller.
         seed: Decides order and augmentation, 0..2**32-1; equal seeds give equal batches.
         shuffle: A new perfect shuffle each epoch; False keeps the manifest's order.
+        sampling: Which records make up an epoch: "all", each once; "weighted" by the manifest's
+            weights; "class-balanced"; "oversample" or "undersample" to the largest or smallest
+            class. See `make_order`.
         augment: Random changes; None for none.
-        scaling: "1/255" gives 0..1, "none" gives 0..255 (uint8 output is never scaled).
+        scaling: "1/255" gives 0..1; "none" 0..255; "mean-std" (pixel / 255 - mean) / std for each
+            channel; "per-image" mean 0 and deviation 1 over each picture, all channels together.
+            uint8 output is never scaled.
+        mean: For "mean-std", one 0..1 value a channel, e.g. by `measure_scaling`.
+        std: For "mean-std", likewise, above 0.
         dtype: Of the images: "float32" or "uint8".
-        rule_set: How odd files are decoded.
-        background: RGB 0..255 under transparent images.
+        layout: "channels-last" (H, W, C) or "channels-first" (C, H, W).
+        quality: How files become pixels of `image_size`: "fast" decodes a JPEG at a smaller scale
+            where that saves time; "best" decodes in full and antialiases; "compat" gives the
+            pixels of `keras.utils.load_img`, odd files included. `docs/benchmarks.md` has their
+            costs and differences.
+        interpolation: For "compat", which of Keras' six.
+        background: RGB 0..255 under transparent images, but for "compat".
+        cache: Folder under which decoded images are kept between epochs and runs; None decodes
+            anew each time. It never changes a byte of any batch.
         num_threads: Threads that decode; 0 works in the caller's thread; None = usable cores.
         prefetch: Batches in the making or waiting, at most.
+        max_memory: Bytes that batches, decoded pictures and work space may take together; fewer
+            batches are prepared ahead, and larger pictures refused, to keep to it. Beside it are
+            Python, the libraries, and pages of the cache, which the system takes back at need.
+            None: `prefetch` batches, and pictures of up to 64 megapixels.
         max_fault_share: Share of the split's files that may be unreadable before it is an error.
         max_faults: Their number, at most.
     """
 
     image_size: tuple[int, int]
-    channels: Literal[1, 3] = 3
+    channels: Channels = 3
     batch_size: int = 32
     seed: int = 0
     shuffle: bool = False
+    sampling: Sampling = "all"
     augment: AugmentSection | None = None
-    scaling: Literal["1/255", "none"] = "1/255"
+    scaling: Scaling = "1/255"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     dtype: Literal["float32", "uint8"] = "float32"
-    rule_set: RuleSet = "sightline"
+    layout: Literal["channels-last", "channels-first"] = "channels-last"
+    quality: Quality = "fast"
+    interpolation: Interpolation = "nearest"
     background: tuple[int, int, int] = (255, 255, 255)
+    cache: Path | None = None
     num_threads: int | None = None
     prefetch: int = 4
+    max_memory: int | None = None
     max_fault_share: float = 0.01
     max_faults: int = 100
 
@@ -61,14 +102,68 @@ class StreamConfig:
             raise ValueError(f"seed must be 0..2**32-1, got {self.seed}")
         if self.num_threads is not None and self.num_threads < 0:
             raise ValueError(f"num_threads must be at least 0, got {self.num_threads}")
-        for name, choices in (
-            ("channels", (1, 3)),
-            ("scaling", ("1/255", "none")),
-            ("dtype", ("float32", "uint8")),
-            ("rule_set", ("sightline", "keras")),
-        ):
+        self._check_choices()
+        self._check_scaling()
+
+    def _check_choices(self) -> None:
+        """Refuse what is none of the words of its field, and words that do not go together."""
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+        if self.sampling != "all" and not self.shuffle:
+            raise ValueError(
+                f"sampling={self.sampling!r} draws at random, so it needs shuffle=True. Shuffle, "
+                'or take "all".'
+            )
+
+    def _check_scaling(self) -> None:
+        """Refuse a mean and deviation that do not fit `scaling` and `channels`."""
+        wanted = self.channels if self.scaling == "mean-std" else 0
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != wanted or not all(math.isfinite(value) for value in values):
+                raise ValueError(
+                    f"scaling={self.scaling!r} with {self.channels} channels takes {wanted} "
+                    f"finite values of {name}, got {values}"
+                )
+        if any(value <= 0 for value in self.std):
+            raise ValueError(f"std must be above 0, got {self.std}")
+
+    @property
+    def rule_set(self) -> RuleSet:
+        """How odd files are decoded."""
+        return "keras" if self.quality == "compat" else "sightline"
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of one decoded picture at `image_size`."""
+        return self.image_size[0] * self.image_size[1] * self.channels
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of the images of one whole batch."""
+        return self.batch_size * self.picture_bytes * (4 if self.dtype == "float32" else 1)
+
+    def output(self) -> Output:
+        """Return what the kernel makes of a picture."""
+        scale, offset = (1.0,) * self.channels, (0.0,) * self.channels
+        if self.dtype == "float32" and self.scaling == "1/255":
+            scale = (1 / 255,) * self.channels
+        elif self.dtype == "float32" and self.scaling == "mean-std":
+            scale = tuple(1 / (255 * std) for std in self.std)
+            offset = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        augment = self.augment or AugmentSection()
+        return Output(
+            size=self.image_size,
+            channels=self.channels,
+            channels_first=self.layout == "channels-first",
+            dtype=self.dtype,
+            scale=scale,
+            offset=offset,
+            per_image=self.dtype == "float32" and self.scaling == "per-image",
+            fill=augment.fill,
+            fill_value=augment.fill_value,
+        )
 
     def fault_budget(self, total: int) -> int:
         """Return how many of `total` files may be unreadable: the share, but at least one.
@@ -79,7 +174,7 @@ class StreamConfig:
         return min(self.max_faults, share)
 
     @classmethod
-    def of(cls, recipe: Recipe, *, training: bool) -> Self:
+    def of(cls, recipe: Recipe, *, training: bool, cache: Path | None = None) -> Self:
         """Return how a resolved recipe streams: only training is shuffled and augmented."""
         size, channels, batch = (
             recipe.data.image_size,
@@ -97,5 +192,9 @@ class StreamConfig:
             shuffle=training,
             augment=recipe.augment if training else None,
             scaling=recipe.data.scaling,
+            mean=recipe.data.mean,
+            std=recipe.data.std,
+            quality=recipe.data.quality,
             background=recipe.data.background,
+            cache=cache,
         )

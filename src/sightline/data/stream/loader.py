@@ -1,12 +1,11 @@
-"""Threads that decode, a bounded number of batches in flight, delivery in order."""
+"""Threads that make batches, a bounded number of them in flight, delivery in order."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -14,33 +13,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data import images
-from sightline.data.stream import augment, kernels
+from sightline.data.stream import augment
+from sightline.data.stream.cache import warn
 from sightline.data.stream.config import StreamConfig
-from sightline.data.stream.order import epoch_order, shard
+from sightline.data.stream.filling import Fault, Filler, Making, Rows
+from sightline.data.stream.memory import SLICE, Ring, limits
+from sightline.data.stream.order import shard_positions
+from sightline.data.stream.sampling import make_order
 from sightline.errors import DataError
 from sightline.records import Batch, Manifest, RecordIndex, Split
 
-_SLICE = 8  # images a task: small enough to share a batch between threads, large enough to pay
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A file that could not be read while streaming."""
-
-    row: int
-    record_id: str
-    reason: str
-    message: str
+_KEPT_SLICE = 32  # pictures a task takes from the cache: 1 ms of work, and still in its processor
+_AT_ONCE = 1024  # records whose order and changes are worked out at once: 100 KB
 
 
 class Stream:
     """Batches of one split, epoch after epoch; a pure function of (manifest, config, epoch).
 
-    A file that cannot be read keeps its place in the batch with weight 0 and a black image, and
-    is recorded in `faults`, which are those of the epoch in hand; past the budget of the config
-    it is an error. Not for use from several threads at once; several streams may run side by
-    side.
+    A record's pixels depend on nothing else: not on threads, batch size, shard or cache. A file
+    that cannot be read keeps its place in the batch with weight 0 and a black image, and is
+    recorded in `faults`, which are those of the epoch in hand; past the budget of the config it
+    is an error. Not for use from several threads at once; several streams may run side by side.
+
+    The memory of a batch is used again once nobody holds its arrays any more.
 
     Args:
         manifest: The images, or their mapped index (then the table is never opened).
@@ -48,10 +43,13 @@ class Stream:
         config: How batches are made.
         shard_index: This worker's number, 0..num_shards-1.
         num_shards: Workers that share each epoch without loss or repeat.
+        say: Takes the one sentence that says why decoded images cannot be kept, if it comes to
+            that; by default it becomes a CacheWarning.
 
     Raises:
-        ValueError: shard_index is not below num_shards.
-        DataError: The split holds no images.
+        ValueError: shard_index is not below num_shards, the config's memory is too little, or its
+            cache needs to know more about the files.
+        DataError: The split holds no images, or they do not fit the config.
     """
 
     def __init__(
@@ -62,6 +60,7 @@ class Stream:
         config: StreamConfig,
         shard_index: int = 0,
         num_shards: int = 1,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         if not 0 <= shard_index < num_shards:
             raise ValueError(
@@ -76,12 +75,28 @@ class Stream:
                 f"the manifest of {self._index.root} has no images in split {split!r}. "
                 "Split it first, or take another split."
             )
+        self._order = make_order(
+            self._rows,
+            seed=config.seed,
+            shuffle=config.shuffle,
+            sampling=config.sampling,
+            labels=self._index.labels,
+            weights=self._index.weights,
+        )
         self._shard = (shard_index, num_shards)
         self._position = (0, 0)
         self._resume_at: tuple[int, int] | None = None
         self._times_closed = 0
         self._threads = usable_cores() if config.num_threads is None else config.num_threads
         self._pool: ThreadPoolExecutor | None = None
+        fits = limits(config, self._threads)
+        # Without threads, working ahead would only keep the caller waiting.
+        self._ahead = fits.prefetch if self._threads else 1
+        self._filler = Filler(
+            self._index, config, max_megapixels=fits.max_megapixels, say=say or warn
+        )
+        shape = (config.batch_size, *config.output().shape)
+        self._ring = Ring(shape, config.dtype, keep=self._ahead + 1)
 
     def __len__(self) -> int:
         """Batches of one epoch (of this shard)."""
@@ -91,7 +106,7 @@ class Stream:
     def num_records(self) -> int:
         """Records of one epoch (of this shard)."""
         shard_index, num_shards = self._shard
-        return len(range(shard_index, len(self._rows), num_shards))
+        return len(range(shard_index, len(self._order), num_shards))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -116,17 +131,8 @@ class Stream:
         if not first:  # what could not be read once may be readable again
             self.faults.clear()
         times_closed = self._times_closed
-        # Without threads, working ahead would only keep the caller waiting.
-        ahead = self.config.prefetch if self._threads else 1
-        order = shard(
-            epoch_order(
-                self._rows, seed=self.config.seed, epoch=number, shuffle=self.config.shuffle
-            ),
-            shard_index=self._shard[0],
-            num_shards=self._shard[1],
-        )
-        in_flight: deque[_Making] = deque()
-        started = first
+        coming = self._batches_to_come(number, first)
+        in_flight: deque[Making] = deque()
         try:
             for position in range(first, len(self)):
                 if self._times_closed != times_closed:
@@ -134,15 +140,12 @@ class Stream:
                         f"the stream was closed after batch {position} of epoch {number}. "
                         f"Ask for epoch({number}) again, or close the stream later."
                     )
-                while started < len(self) and len(in_flight) < ahead:
-                    begin = started * self.config.batch_size
-                    in_flight.append(
-                        self._start(order[begin : begin + self.config.batch_size], number)
-                    )
-                    started += 1
+                while len(in_flight) < self._ahead and (batch_to_come := next(coming, None)):
+                    in_flight.append(self._start(*batch_to_come))
                 batch = self._finish(in_flight.popleft())
                 self._position = (number, position + 1)
                 yield batch
+                del batch  # its memory may be used again
             self._position = (number + 1, 0)
         finally:
             _abandon(in_flight)  # closed early, or an error: nothing goes on behind
@@ -191,69 +194,54 @@ class Stream:
         self._resume_at = None
         return batch if epoch == number else 0
 
-    def _start(self, rows: npt.NDArray[np.int64], epoch: int) -> _Making:
+    def _batches_to_come(self, epoch: int, first: int) -> Iterator[tuple[Rows, augment.Changes]]:
+        """Yield rows and changes of each batch of an epoch, from batch `first` on.
+
+        Both are worked out for many batches at once: one at a time, NumPy's calls would cost as
+        much as a tenth of the pixels.
+        """
+        config, size = self.config, self.config.batch_size
+        at_once = size * max(1, _AT_ONCE // size)
+        shard_index, num_shards = self._shard
+        for begin in range(first * size, self.num_records, at_once):
+            places = shard_positions(
+                begin,
+                min(begin + at_once, self.num_records),
+                shard_index=shard_index,
+                num_shards=num_shards,
+            )
+            rows = self._order.rows(epoch, places)
+            # A record that comes several times in an epoch is changed anew each time.
+            repeats = config.sampling not in ("all", "undersample")
+            keys = rows + (places + 1 << 32) if repeats else rows
+            changes = augment.draw(
+                config.augment, size=config.image_size, seed=config.seed, epoch=epoch, keys=keys
+            )
+            for place in range(0, len(rows), size):
+                yield rows[place : place + size], changes.part(place, place + size)
+
+    def _start(self, rows: Rows, changes: augment.Changes) -> Making:
         """Lay out one batch and hand its slices to the threads."""
-        config = self.config
-        shape = (len(rows), *config.image_size, config.channels)
-        making = _Making(
-            images=np.empty(shape, config.dtype),
-            weights=self._index.weights[rows].astype(np.float32),
-            rows=rows,
-            matrices=self._draw(rows, epoch),
-            tasks=[],
-            faults=[],
+        weights = self._index.weights[rows].astype(np.float32)
+        if self.config.sampling == "weighted":  # the weights have had their effect
+            weights[:] = 1
+        making = Making(
+            images=self._ring.take(len(rows)), rows=rows, weights=weights, changes=changes
         )
         if self._threads == 0:
-            self._fill(making, 0, len(rows))
+            self._filler.fill(making, 0, len(rows))
             return making
         if self._pool is None:
             # OpenCV's own threads inside ours would fight for the same cores.
             cv2.setNumThreads(1)
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sightline-stream")
-        for begin in range(0, len(rows), _SLICE):
-            end = min(begin + _SLICE, len(rows))
-            making.tasks.append(self._pool.submit(self._fill, making, begin, end))
+        step = _KEPT_SLICE if self._filler.ready(rows) else SLICE
+        for begin in range(0, len(rows), step):
+            end = min(begin + step, len(rows))
+            making.tasks.append(self._pool.submit(self._filler.fill, making, begin, end))
         return making
 
-    def _draw(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.float64] | None:
-        section = self.config.augment
-        if section is None or not augment.moves(section):
-            return None
-        return augment.draw_matrices(
-            section, size=self.config.image_size, seed=self.config.seed, epoch=epoch, rows=rows
-        )
-
-    def _fill(self, making: _Making, begin: int, end: int) -> None:
-        """Decode and place the images `begin`..`end` of a batch; runs in a thread."""
-        scale = 1 / 255 if self.config.scaling == "1/255" else 1.0
-        section = self.config.augment
-        for place in range(begin, end):
-            row = int(making.rows[place])
-            try:
-                image = read_image(self._index.path(row), self.config)
-            except DataError as error:
-                making.images[place] = 0
-                making.weights[place] = 0
-                making.faults.append(
-                    Fault(row, self._index.record_id(row), error.reason, str(error))
-                )
-                continue
-            except Exception as error:
-                error.add_note(f"while reading {self._index.path(row)}")
-                raise
-            if making.matrices is None or section is None:
-                kernels.write_plain(image, making.images[place], scale)
-            else:
-                kernels.write_warped(
-                    image,
-                    making.images[place],
-                    scale,
-                    matrix=making.matrices[place],
-                    fill=section.fill,
-                    fill_value=section.fill_value,
-                )
-
-    def _finish(self, making: _Making) -> Batch:
+    def _finish(self, making: Making) -> Batch:
         """Wait for a batch, take note of its faults, and make the noun."""
         for task in making.tasks:
             task.result()
@@ -276,19 +264,7 @@ class Stream:
         )
 
 
-@dataclass(slots=True)
-class _Making:
-    """A batch while threads fill it."""
-
-    images: npt.NDArray[np.float32] | npt.NDArray[np.uint8]
-    weights: npt.NDArray[np.float32]
-    rows: npt.NDArray[np.int64]
-    matrices: npt.NDArray[np.float64] | None
-    tasks: list[Future[None]]
-    faults: list[Fault]
-
-
-def _abandon(in_flight: Iterable[_Making]) -> None:
+def _abandon(in_flight: Iterable[Making]) -> None:
     """Cancel batches that nobody will take, and wait for what already runs."""
     tasks = [task for making in in_flight for task in making.tasks]
     for task in tasks:
@@ -296,25 +272,6 @@ def _abandon(in_flight: Iterable[_Making]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
-
-
-def read_image(path: str, config: StreamConfig) -> npt.NDArray[np.uint8]:
-    """Return one file's pixels at the size and channels of `config`: (H, W, C) uint8.
-
-    Training and prediction come through here. A look at the data (`facts`) and the thumbnails of
-    reports read files at full size with the same decoder, `images`.
-
-    Raises:
-        DataError: The file cannot be read as an image; the message names it.
-    """
-    image = images.load(
-        path,
-        channels=config.channels,
-        rule_set=config.rule_set,
-        background=config.background,
-        min_size=config.image_size,
-    )
-    return images.resize(image, config.image_size)
 
 
 def one_hot(labels: npt.NDArray[np.int32], num_classes: int) -> npt.NDArray[np.float32]:

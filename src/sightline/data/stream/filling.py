@@ -1,0 +1,213 @@
+"""The pixels of a batch: out of the cache, or decoded, then through the kernel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.data import images
+from sightline.data.stream.augment import Changes
+from sightline.data.stream.cache import CacheKey, PixelCache
+from sightline.data.stream.config import StreamConfig
+from sightline.data.stream.kernels import make_kernel
+from sightline.errors import DataError
+from sightline.records import Location, RecordIndex
+
+Pixels = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A file that could not be read while streaming."""
+
+    row: int
+    record_id: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Making:
+    """A batch while threads fill it.
+
+    Attributes:
+        images: (B, ...) as the config asks.
+        rows: (B,) manifest rows.
+        weights: (B,) float32; those of faults become 0.
+        changes: Of each place.
+        tasks: What is under way.
+        faults: Files that could not be read.
+    """
+
+    images: npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+    rows: Rows
+    weights: npt.NDArray[np.float32]
+    changes: Changes
+    tasks: list[Future[None]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+class Filler:
+    """Fills places of batches; any number of threads may do so at once.
+
+    Every picture is first a uint8 one of the target size, whether it comes from the cache or from
+    its file. So the cache is never seen in the bytes of a batch.
+
+    Raises:
+        DataError: The pictures of an array are of another number of channels.
+        ValueError: A cache is asked for, and it is not known which files the index means.
+    """
+
+    def __init__(
+        self,
+        index: RecordIndex,
+        config: StreamConfig,
+        *,
+        max_megapixels: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._index, self._config = index, config
+        self._max_megapixels = max_megapixels
+        self._kernel = make_kernel(config.output())
+        self._local = threading.local()
+        self._array = _array_of(index, config)
+        self.cache = None if index.pixels is not None else _open_cache(index, config, say)
+
+    def ready(self, rows: Rows) -> bool:
+        """Say whether no file has to be decoded for these rows, as far as can be seen."""
+        if self._array is not None:
+            return True
+        return self.cache is not None and bool(self.cache.present(rows).all())
+
+    def fill(self, making: Making, begin: int, end: int) -> None:
+        """Put the images of places `begin`..`end`-1 into a batch; faults become zeros."""
+        places = np.arange(begin, end, dtype=np.int64)
+        rows = making.rows[begin:end]
+        if self._array is not None:
+            self._kernel(self._array, rows, places, making.changes, making.images)
+            return
+        if self.cache is not None:
+            kept = self.cache.check(rows)
+            if kept.any():
+                self._kernel(
+                    self.cache.rows, rows[kept], places[kept], making.changes, making.images
+                )
+            rows, places = rows[~kept], places[~kept]
+        if len(rows):
+            self._decode(making, rows, places)
+
+    def _decode(self, making: Making, rows: Rows, places: Rows) -> None:
+        pictures = self._scratch(len(rows))
+        made = []
+        for number, row in enumerate(rows.tolist()):
+            location = self._index.location(row)
+            try:
+                picture = self._read(row, location)
+            except DataError as error:
+                making.images[places[number]] = 0
+                making.weights[places[number]] = 0
+                making.faults.append(
+                    Fault(row, self._index.record_id(row), error.reason, str(error))
+                )
+                continue
+            except Exception as error:
+                error.add_note(f"while reading {location.path}")
+                raise
+            pictures[number] = picture
+            made.append(number)
+            if self.cache is not None and self.cache.filling and _is_unchanged(location):
+                self.cache.write(row, pictures[number])
+        picks = np.asarray(made, np.int64)
+        self._kernel(pictures, picks, places[picks], making.changes, making.images)
+
+    def _read(self, row: int, location: Location) -> Pixels:
+        """Return one picture at its target size, (H, W, C) uint8.
+
+        Raises:
+            DataError: The file cannot be read as an image, or is not the one that was scanned;
+                the message names it.
+        """
+        config, pixels = self._config, self._index.pixels
+        picture: Pixels
+        if pixels is not None:
+            picture = np.ascontiguousarray(pixels[row])
+        else:
+            picture = images.load(
+                location.path,
+                begin=location.begin,
+                size=location.size,
+                channels=config.channels,
+                rule_set=config.rule_set,
+                background=config.background,
+                min_size=config.image_size if config.quality == "fast" else None,
+                max_megapixels=self._max_megapixels,
+            )
+        return images.resize(
+            picture,
+            config.image_size,
+            quality=config.quality,
+            interpolation=config.interpolation,
+        )
+
+    def _scratch(self, count: int) -> Pixels:
+        """Return this thread's own memory for pictures, used again and again."""
+        pictures: Pixels | None = getattr(self._local, "pictures", None)
+        if pictures is None or len(pictures) < count:
+            shape = (count, *self._config.image_size, self._config.channels)
+            pictures = self._local.pictures = np.empty(shape, np.uint8)
+        return pictures[:count]
+
+
+def _array_of(index: RecordIndex, config: StreamConfig) -> Pixels | None:
+    """Return the array that the kernel can read as it is; None where pictures must be made."""
+    if index.pixels is None:
+        return None
+    shape, wanted = index.pixels.shape[1:], (*config.image_size, config.channels)
+    if shape[2] != config.channels:
+        raise DataError(
+            f"the pictures of the array have {shape[2]} channels, and {config.channels} are asked "
+            f"for. Set channels={shape[2]}, or convert the array."
+        )
+    return index.pixels if shape == wanted and index.pixels.flags.c_contiguous else None
+
+
+def _open_cache(
+    index: RecordIndex, config: StreamConfig, say: Callable[[str], None]
+) -> PixelCache | None:
+    if config.cache is None:
+        return None
+    fingerprint = index.fingerprint()
+    if fingerprint is None:
+        raise ValueError(
+            "a cache needs the sizes and times of the files, and this index has none. Scan the "
+            "images with `scan` instead of `index_folder`, or leave the cache out."
+        )
+    key = CacheKey(
+        index_fingerprint=fingerprint,
+        num_rows=len(index),
+        image_size=config.image_size,
+        channels=config.channels,
+        quality=config.quality,
+        interpolation=config.interpolation if config.quality == "compat" else "",
+        rule_set=config.rule_set,
+        background=config.background,
+        resize_version=images.RESIZE_VERSION,
+    )
+    return PixelCache.open(config.cache, key, images_root=index.root, say=say)
+
+
+def _is_unchanged(location: Location) -> bool:
+    """Say whether a file is still as it was when it was scanned, so that it may be cached."""
+    if location.mtime_ns < 0:
+        return True  # its content is known by its sha256
+    try:
+        return Path(location.path).stat().st_mtime_ns == location.mtime_ns
+    except OSError:
+        return False
