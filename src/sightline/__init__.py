@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sightline.data.sources import index_arrays, index_folder
     from sightline.data.stream import Stream, StreamConfig
     from sightline.errors import DataError, RecipeError, RunError, SetupError, SightlineError
     from sightline.progress import Shown, Silent
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
+    "sightline.data.sources": ("index_arrays", "index_folder"),
     "sightline.data.stream": ("Stream", "StreamConfig"),
     "sightline.errors": ("DataError", "RecipeError", "RunError", "SetupError", "SightlineError"),
     "sightline.progress": ("Shown", "Silent"),
@@ -92,6 +94,8 @@ __all__ = [
     "StreamConfig",
     "doctor",
     "evaluate",
+    "index_arrays",
+    "index_folder",
     "load_recipe",
     "open_run",
     "plot_history",

@@ -40,6 +40,9 @@ def train(
     only_train: Annotated[
         bool, typer.Option("--only-train", help="No evaluation and no report.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option(help="Keep decoded images for later epochs and other runs.")
+    ] = True,
     train: options.Train = None,
     validation: options.Validation = None,
     test: options.Test = None,
@@ -70,6 +73,7 @@ def train(
         changes=asked,
         out=out,
         only_train=only_train,
+        cache=cache,
         progress=console.progress(as_json),
         **source,
     )

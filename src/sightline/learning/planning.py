@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import StreamConfig, usable_cores
+from sightline.data.stream import StreamConfig, cache_root, measure_scaling, usable_cores
 from sightline.errors import DataError
 from sightline.learning.models import backend, forward, networks
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
-from sightline.recipes import Recipe, resolve_epochs, resolve_shape
+from sightline.recipes import Recipe, change_recipe, resolve_epochs, resolve_shape
 from sightline.records import DataFacts, Manifest, ModelSummary, Split
+
+_KEPT_SECONDS = 1e-4  # processor seconds of one augmented image that need not be decoded again
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Plan:
         machine: What it runs on.
         counts: (K,) training images a class.
         sentences: The plan in words, for people.
+        cached: Decoded images are kept between epochs.
     """
 
     recipe: Recipe
@@ -40,6 +44,7 @@ class Plan:
     machine: Mapping[str, Any]
     counts: npt.NDArray[np.int64]
     sentences: tuple[str, ...]
+    cached: bool = True
 
     def build(self) -> keras.Model:
         """Return the network with its initial weights."""
@@ -53,10 +58,18 @@ class Plan:
 
     def stream_config(self, split: Split) -> StreamConfig:
         """Return how `split` is streamed: only training is shuffled and augmented."""
-        return StreamConfig.of(self.recipe, training=split == "train")
+        kept = _cache(self.recipe, self.cached)
+        return StreamConfig.of(self.recipe, training=split == "train", cache=kept)
 
 
-def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name: str) -> Plan:
+def make_plan(
+    manifest: Manifest,
+    recipe: Recipe,
+    facts: DataFacts,
+    backend_name: str,
+    *,
+    cached: bool = True,
+) -> Plan:
     """Return the plan for a split manifest; builds the network once to count its arithmetic.
 
     Raises:
@@ -67,12 +80,13 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
     counts = _training_counts(manifest)
     train_count = int(counts.sum())
     recipe, reasons = resolve_shape(recipe, facts)
+    recipe, measured = _with_scaling(recipe, manifest, cached)
     summary = forward.summarise(_build(recipe, counts, "float32"))
     validation_count = len(manifest.of_split("validation"))
     speed = speeds.expected_speed(summary.operations)
     if machine["accelerators"]:  # the processor's arithmetic says nothing about a GPU
         speed = speeds.measured_speed(recipe, _build(recipe, counts, "float32"), len(counts))
-    epoch = _EpochCost.of(speed, facts, train_count, validation_count)
+    epoch = _EpochCost.of(speed, facts, train_count, validation_count, cached)
     draft, _ = resolve_epochs(recipe, train_count, train_count / epoch.seconds)
     assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
     policy, speed, why = speeds.choose_precision(
@@ -83,12 +97,13 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
         expected_seconds=draft.train.epochs * epoch.computing,
         speed=speed,
     )
-    epoch = _EpochCost.of(speed, facts, train_count, validation_count)
+    epoch = _EpochCost.of(speed, facts, train_count, validation_count, cached)
     recipe, more = resolve_epochs(recipe, train_count, train_count / epoch.seconds)
     recipe = recipe.model_copy(update={"precision": policy})
     sentences = [
         *_found(manifest, facts),
         *reasons,
+        *measured,
         f"Network {recipe.model.network}: {summary.parameters:,} parameters, "
         f"{summary.operations / 1e6:,.0f} million multiply-adds an image.",
         *more,
@@ -96,7 +111,30 @@ def make_plan(manifest: Manifest, recipe: Recipe, facts: DataFacts, backend_name
         *_balance(recipe, counts, manifest.class_names),
         *_costs(recipe, summary, speed, epoch),
     ]
-    return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences))
+    return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences), cached)
+
+
+def _cache(recipe: Recipe, cached: bool) -> Path | None:
+    """Return where decoded images are kept; nowhere if each is needed once."""
+    return cache_root() if cached and recipe.train.epochs != 1 else None
+
+
+def _with_scaling(
+    recipe: Recipe, manifest: Manifest, cached: bool
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe with the colours' mean and deviation, measured if it asks for that."""
+    if recipe.data.scaling != "mean-std" or recipe.data.mean:
+        return recipe, ()
+    plain = change_recipe(recipe, {"data.scaling": "1/255"})
+    config = StreamConfig.of(plain, training=False, cache=_cache(recipe, cached))
+    found = measure_scaling(manifest, split="train", config=config)
+    changes = {"data.mean": list(found.mean), "data.std": list(found.std)}
+    shown = ", ".join(
+        f"{mean:.4f} ± {std:.4f}" for mean, std in zip(found.mean, found.std, strict=True)
+    )
+    return change_recipe(recipe, changes), (
+        f"Colours of the training images, 0 to 1: {shown}; they are brought to 0 ± 1.",
+    )
 
 
 def _training_counts(manifest: Manifest) -> npt.NDArray[np.int64]:
@@ -177,43 +215,78 @@ def _balance(
 
 @dataclass(frozen=True, slots=True)
 class _EpochCost:
-    """Expected seconds of one epoch: the network's and the files' run side by side."""
+    """Expected cost of an epoch: the network's and the files' seconds run side by side.
 
+    Attributes:
+        images: Streamed in an epoch.
+        computing: Seconds of the network.
+        decoding: Seconds of reading and decoding the files.
+        cached: Whether only the first epoch decodes.
+    """
+
+    images: int
     computing: float
-    reading: float
+    decoding: float
+    cached: bool
 
     @classmethod
     def of(
-        cls, speed: speeds.Speed, facts: DataFacts, train_count: int, validation_count: int
+        cls,
+        speed: speeds.Speed,
+        facts: DataFacts,
+        train_count: int,
+        validation_count: int,
+        cached: bool,
     ) -> _EpochCost:
         """Return the cost; the forward pass of validation is a third of a training step."""
+        images = train_count + validation_count
         return cls(
+            images=images,
             computing=(train_count + validation_count / 3) / speed.images_per_second,
-            reading=(train_count + validation_count) * facts.read_seconds / usable_cores(),
+            decoding=images * facts.read_seconds / usable_cores(),
+            cached=cached,
         )
 
     @property
+    def reading(self) -> float:
+        """Seconds that the files take in every epoch but the first."""
+        return self.images * _KEPT_SECONDS / usable_cores() if self.cached else self.decoding
+
+    @property
     def seconds(self) -> float:
-        """What an epoch takes."""
+        """What every epoch but the first takes."""
         return max(self.computing, self.reading)
+
+    def total(self, epochs: int) -> float:
+        """Return the seconds of a training."""
+        return max(self.computing, self.decoding) + (epochs - 1) * self.seconds
 
 
 def _costs(
     recipe: Recipe, summary: ModelSummary, speed: speeds.Speed, epoch: _EpochCost
 ) -> list[str]:
     """Say expected time and disk."""
-    assert recipe.train.epochs != "auto", "the recipe is resolved before its cost is told"
+    epochs, size, channels = recipe.train.epochs, recipe.data.image_size, recipe.data.channels
+    assert epochs != "auto", "the recipe is resolved before its cost is told"
+    assert size != "auto", "the recipe is resolved before its cost is told"
+    assert channels != "auto", "the recipe is resolved before its cost is told"
     # Best weights, the .keras copy, and the last checkpoint: two optimizer moments, and with an
     # average of the weights that average twice and the trained weights.
     copies = 1 + 1 + 3 + (2 if recipe.train.weight_average else 0)
     megabytes = summary.parameters * 4 * copies / 1e6 + 2
     basis = "measured on this network" if speed.measured else "from its arithmetic"
     held = "reading" if epoch.reading > epoch.computing else "computing"
-    return [
-        f"At most {recipe.train.epochs} epoch{'s' * (recipe.train.epochs > 1)}, "
-        f"about {duration(recipe.train.epochs * epoch.seconds)} "
+    sentences = [
+        f"At most {epochs} epoch{'s' * (epochs > 1)}, about {duration(epoch.total(epochs))} "
         f"(speed {basis}; {held} decides), about {megabytes:,.0f} MB of disk."
     ]
+    if epoch.cached and epochs > 1:
+        kept = epoch.images * size[0] * size[1] * channels / 1e6
+        sentences.append(
+            f"Decoded images are kept for the later epochs and for other runs: up to {kept:,.0f} "
+            "MB (`sightline cache` lists them; --no-cache decodes anew each time)."
+        )
+    return sentences
 
 
 def duration(seconds: float) -> str:

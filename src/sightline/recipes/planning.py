@@ -101,6 +101,10 @@ def _augmentation_in_words(recipe: Recipe) -> list[str]:
         else "",
         f"shear up to {augment.shear:g} degrees" if augment.shear else "",
         f"zoom up to {augment.zoom:.0%}" if augment.zoom else "",
+        f"brightness up to {augment.brightness:.0%}" if augment.brightness else "",
+        f"colours shifted by up to {augment.channel_shift:g} of 255"
+        if augment.channel_shift
+        else "",
         "mirrored left and right half of the time" if augment.horizontal_flip else "",
         "mirrored up and down half of the time" if augment.vertical_flip else "",
     ]

@@ -60,7 +60,11 @@ class DataSection(_Section):
     Attributes:
         image_size: (height, width) in pixels.
         channels: 3 = RGB, 1 = grey.
-        scaling: "1/255" gives 0..1, "none" gives 0..255.
+        scaling: "1/255" gives 0..1; "none" 0..255; "mean-std" (pixel / 255 - mean) / std for each
+            channel; "per-image" mean 0 and deviation 1 over each image.
+        mean: For "mean-std", 0..1, one value a channel; () is measured on the training images.
+        std: For "mean-std", likewise.
+        quality: How files become pixels: "fast", "best" (antialiased) or "compat" (as Keras).
         background: RGB 0..255 that transparent images are laid on.
         validation: Share of the images held out to choose weights, when no folder gives it.
         test: Share held out to judge, when no folder gives it; 0 for none.
@@ -68,7 +72,10 @@ class DataSection(_Section):
 
     image_size: tuple[Count, Count] | Auto
     channels: Literal[1, 3] | Auto = 3
-    scaling: Literal["1/255", "none"] = "1/255"
+    scaling: Literal["1/255", "none", "mean-std", "per-image"] = "1/255"
+    mean: tuple[Share, ...] = ()
+    std: tuple[Positive, ...] = ()
+    quality: Literal["fast", "best", "compat"] = "fast"
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     validation: Share = 0.15
     test: Share = 0.15
@@ -85,6 +92,9 @@ class AugmentSection(_Section):
         zoom: The image is scaled by a factor from 1-zoom..1+zoom, each axis on its own.
         horizontal_flip: Mirror left and right half of the time.
         vertical_flip: Mirror up and down half of the time.
+        brightness: Every colour times a factor from 1-brightness..1+brightness.
+        channel_shift: 0..255; a value from -channel_shift..channel_shift is added to every colour,
+            within the image's own range.
         fill: What appears where the image was moved away.
         fill_value: 0..255, for fill "constant".
     """
@@ -96,6 +106,8 @@ class AugmentSection(_Section):
     zoom: Share = 0.0
     horizontal_flip: bool = False
     vertical_flip: bool = False
+    brightness: Share = 0.0
+    channel_shift: Annotated[float, Field(ge=0, le=255)] = 0.0
     fill: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
     fill_value: Annotated[float, Field(ge=0, le=255)] = 0.0
 
@@ -238,6 +250,20 @@ class Recipe(_Section):
                 f"model.width {width} is too narrow for network 'residual': with few filters "
                 "TensorFlow can crash and take the whole process with it; use "
                 f"{_NARROWEST_RESIDUAL} or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scaling_fits(self) -> Recipe:
+        data = self.data
+        given = {len(data.mean), len(data.std)}
+        channels = {1, 3} if data.channels == "auto" else {data.channels}
+        fits = given == {0} or (len(given) == 1 and given <= channels)
+        if not fits or (data.scaling != "mean-std" and given != {0}):
+            raise ValueError(
+                f"data.mean has {len(data.mean)} and data.std {len(data.std)} values: with "
+                'data.scaling "mean-std" give one of each for every channel, or neither, to have '
+                "them measured; with any other scaling leave both out"
             )
         return self
 

@@ -103,9 +103,22 @@ def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
     if channels == 1:  # as libjpeg and Pillow do; Keras' own weights do not quite sum to 1
         red, green, blue = (inputs[..., place : place + 1] for place in range(3))
         pixels = 0.299 * red + 0.587 * green + 0.114 * blue
-    factor = 1 / 255 if recipe.data.scaling == "1/255" else 1.0
-    scaled = layers.Rescaling(factor, name="scaling")(pixels)
+    scaled = _scaling(recipe)(pixels)
     return keras.Model(inputs, model(scaled), name=model.name)
+
+
+def _scaling(recipe: Recipe) -> keras.Layer:
+    """Return the layer that does to 0..255 what the stream does."""
+    data = recipe.data
+    if data.scaling == "per-image":  # over one group of all channels, and every place
+        return layers.GroupNormalization(
+            groups=1, epsilon=1e-12, center=False, scale=False, name="scaling"
+        )
+    if data.scaling == "mean-std":
+        factors = [1 / (255 * std) for std in data.std]
+        terms = [-mean / std for mean, std in zip(data.mean, data.std, strict=True)]
+        return layers.Rescaling(factors, offset=terms, name="scaling")
+    return layers.Rescaling(1 / 255 if data.scaling == "1/255" else 1.0, name="scaling")
 
 
 def _named(model: keras.Model) -> dict[str, keras.Variable]:
