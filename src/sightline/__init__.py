@@ -19,10 +19,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sightline.data.sources import index_arrays, index_folder
-    from sightline.data.stream import Stream, StreamConfig
+    from sightline.data.stream import Stream, StreamConfig, cache_root, measure_scaling
     from sightline.errors import DataError, RecipeError, RunError, SetupError, SightlineError
     from sightline.progress import Shown, Silent
-    from sightline.recipes import Recipe, load_recipe
+    from sightline.recipes import AugmentSection, Recipe, load_recipe
     from sightline.records import (
         Batch,
         Evaluation,
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "sightline.data.sources": ("index_arrays", "index_folder"),
-    "sightline.data.stream": ("Stream", "StreamConfig"),
+    "sightline.data.stream": ("Stream", "StreamConfig", "cache_root", "measure_scaling"),
     "sightline.errors": ("DataError", "RecipeError", "RunError", "SetupError", "SightlineError"),
     "sightline.progress": ("Shown", "Silent"),
-    "sightline.recipes": ("Recipe", "load_recipe"),
+    "sightline.recipes": ("AugmentSection", "Recipe", "load_recipe"),
     "sightline.records": (
         "Batch",
         "Evaluation",
@@ -74,6 +74,7 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "AugmentSection",
     "Batch",
     "DataError",
     "Evaluation",
@@ -92,11 +93,13 @@ __all__ = [
     "Silent",
     "Stream",
     "StreamConfig",
+    "cache_root",
     "doctor",
     "evaluate",
     "index_arrays",
     "index_folder",
     "load_recipe",
+    "measure_scaling",
     "open_run",
     "plot_history",
     "predict",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -19,7 +18,6 @@ from sightline.data.stream.cache import (
     CacheKey,
     CacheWarning,
     PixelCache,
-    cache_root,
     clear_caches,
     list_caches,
 )
@@ -530,55 +528,6 @@ def test_a_cache_that_was_removed_by_hand_is_read_on_and_not_filled(
     with pytest.warns(CacheWarning, match="it was removed while it was in use"):
         cache.write(0, image(0))
     assert not cache.present(ALL).any()
-
-
-# --- where -----------------------------------------------------------------------------
-
-
-def test_a_root_that_cannot_be_made_is_warned_of_once(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.warns(CacheWarning, match="cannot be kept: Not a directory") as caught:
-        assert PixelCache.open(tmp_path / "file" / "kept", KEY, images_root="photos") is None
-    assert "Set SIGHTLINE_CACHE to a folder that you may write to" in warned(caught)
-
-
-def test_a_root_of_our_own_making_is_private(opened: Open, root: Path) -> None:
-    opened()
-    assert root.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_root_that_was_there_keeps_its_mode(opened: Open, root: Path) -> None:
-    root.mkdir(mode=0o755)
-    opened()
-    assert root.stat().st_mode & 0o777 == 0o755
-
-
-def test_a_folder_whose_name_is_no_text_is_described(root: Path) -> None:
-    images = os.fsdecode(b"caf\xe9")
-    cache = PixelCache.open(root, KEY, images_root=images)
-    assert cache is not None
-    assert list_caches(root)[0].images_root == "caf\ufffd"
-
-
-def test_the_variable_decides_where_the_root_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
-    assert cache_root() == tmp_path
-    cache = PixelCache.open(None, KEY, images_root="photos")
-    assert cache is not None
-    assert cache.folder.parent == tmp_path / "decoded"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="XDG is not the custom of this system")
-@pytest.mark.parametrize(("given", "made"), [("", ".cache"), ("cache", ".cache"), ("/x", "/x")])
-def test_without_the_variable_the_users_cache_folder_is_taken(
-    given: str, made: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("SIGHTLINE_CACHE", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", given)
-    assert cache_root() == tmp_path / made / "sightline"
 
 
 # --- list and clear --------------------------------------------------------------------

@@ -6,6 +6,7 @@ data      scan, split
 training  train, demo
 judging   predict, evaluate, report
 about     runs, recipes, doctor
+cache     cache
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from sightline.errors import DataError
 from sightline.records.columns import digest_of, join_names, known, numbers
-from sightline.records.index import NO_SPLIT, RecordIndex
+from sightline.records.index import NO_SPLIT, Location, RecordIndex, archive_of
 from sightline.records.splitnames import SPLITS, Split
 
 SCHEMA_VERSION = 2  # 2: the column `begin`
@@ -42,6 +42,7 @@ MANIFEST_SCHEMA = pl.Schema(
     }
 )
 QUARANTINED = "quarantined"
+_ROWS_AT_ONCE = 1 << 16
 _SPLIT_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(SPLITS)}
 
 
@@ -72,7 +73,8 @@ class Manifest:
         if list(self.class_names) != sorted(set(self.class_names)):
             raise ValueError(f"class_names must be sorted and distinct, got {self.class_names}")
         ids = self.table["record_id"]
-        if ids.null_count() or not ids.is_sorted() or ids.n_unique() != len(ids):
+        repeated = (ids.slice(1) == ids.head(-1)).any()  # of sorted ids, equal ones are neighbours
+        if ids.null_count() or not ids.is_sorted() or repeated:
             raise ValueError("record_id must be sorted, distinct and never null")
         unknown = set(self.table["label"].drop_nulls().unique()) - set(self.class_names)
         if unknown:
@@ -131,6 +133,22 @@ class Manifest:
             pl.len().cast(pl.Int64).alias("total"),
         ).sort("label")  # fmt: skip
 
+    def locate(self, record_id: str) -> Location:
+        """Return where the bytes of one record are.
+
+        Raises:
+            KeyError: There is no record of that id.
+        """
+        row = int(self.table["record_id"].search_sorted(record_id))
+        if row == len(self) or self.table["record_id"][row] != record_id:
+            raise KeyError(record_id)
+        begin, size, mtime_ns = (
+            -1 if value is None else int(value)
+            for value in self.table.select("begin", "bytes", "mtime_ns").row(row)
+        )
+        file = record_id if begin < 0 else archive_of(record_id)
+        return Location(f"{str(self.root).rstrip('/')}/{file}", begin, size, mtime_ns)
+
     def groups_in_words(self) -> str:
         """Return how many groups there are, and whether the splits keep them together."""
         grouped = self.table.drop_nulls("group")
@@ -170,7 +188,8 @@ class Manifest:
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
         columns = ("record_id", "label", "group", "split", "weight", "bytes", "status")
         for column in columns:  # as JSON, so that no two tables give the same bytes
-            digest.update(json.dumps(self.table[column].cast(pl.String).to_list()).encode())
+            for text in _as_json(self.table[column]):
+                digest.update(text.encode())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
@@ -229,6 +248,15 @@ def _brought_up(table: pl.DataFrame) -> pl.DataFrame:
     place = min(MANIFEST_SCHEMA.names().index("begin"), table.width)
     begin = pl.repeat(None, len(table), dtype=pl.Int64, eager=True).alias("begin")
     return table.insert_column(place, begin)
+
+
+def _as_json(column: pl.Series) -> Iterator[str]:
+    """Yield the JSON list of a column's values as text, in parts."""
+    yield "["
+    for begin in range(0, len(column), _ROWS_AT_ONCE):
+        part = column.slice(begin, _ROWS_AT_ONCE).cast(pl.String).to_list()
+        yield (", " if begin else "") + json.dumps(part)[1:-1]
+    yield "]"
 
 
 def index_path(manifest_path: Path) -> Path:

@@ -5,6 +5,7 @@ training   train
 judging    predict, evaluate
 reporting  report, plot_history
 machine    doctor
+cache      what the disk keeps of decoded images
 
 A deep-learning framework is loaded by the first verb that needs one, never by an import.
 """

@@ -13,7 +13,7 @@ from sightline.data.sources.checks import checked_manifest
 from sightline.data.sources.kept import KeptFiles
 from sightline.data.sources.layout import check_layout, layout, split_folders
 from sightline.data.sources.options import DEFAULTS, ScanOptions
-from sightline.data.sources.shards import as_folders, holds_shards, read_shards, scan_tree
+from sightline.data.sources.shards import as_folders, holds_shards, read_tree, scan_tree
 from sightline.data.sources.walk import absolute_folder, is_inside, relative, walk
 from sightline.errors import DataError
 from sightline.records import SPLITS, Manifest, Split
@@ -90,7 +90,7 @@ def _one_split(
             "it that holds the class folders, or give it alone, as the data folder."
         )
     if shards:
-        return read_shards(folder, tree.archives, options)
+        return read_tree(tree, options)
     check_layout(tree)
     return _labelled(files.table(), {}), tree.ignored
 

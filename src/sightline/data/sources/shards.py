@@ -20,8 +20,9 @@ import polars as pl
 from sightline.data.sources.checks import checked_manifest
 from sightline.data.sources.layout import split_folders
 from sightline.data.sources.members import Sample, samples_of
-from sightline.data.sources.options import DEFAULTS, ScanOptions
+from sightline.data.sources.options import DEFAULTS, SPLIT_WORDS, ScanOptions
 from sightline.data.sources.walk import (
+    NOT_AN_IMAGE,
     Own,
     Tree,
     absolute,
@@ -115,6 +116,13 @@ def scan_tree(
         raise DataError(f"there is no .tar file in {tree.where}. Point at the folder of shards.")
     folders = as_folders(tree)
     splits = split_folders(folders)
+    named = [name for name in folders.folders_with_images() if name.casefold() in SPLIT_WORDS]
+    if named and not splits:  # a class may be called "train", a folder of shards is no class
+        raise DataError(
+            f"{tree.where} mixes split folders {named} with other folders of shards: "
+            f"{[name for name in folders.folders_with_images() if name not in named]}. Keep "
+            "either, and move the rest away."
+        )
     if splits and folders.loose.count:
         raise DataError(
             f"{tree.where} has shards beside its split folders {sorted(splits)}: "
@@ -123,11 +131,24 @@ def scan_tree(
     for name in splits:
         if not folders.below(name).num_images:
             raise DataError(f"there is no .tar file in {tree.where}/{name}. Add one, or remove it.")
-    rows, ignored = read_shards(tree.where, tree.archives, options, class_names=class_names)
+    rows, ignored = read_tree(tree, options, class_names=class_names)
     if splits:
         top = pl.col("record_id").str.splitn("/", 2).struct[0]
         rows = rows.with_columns(split=top.replace_strict(dict(splits)))
     return checked_manifest(tree.where, [rows], ignored, options)
+
+
+def read_tree(
+    tree: Tree, options: ScanOptions, *, class_names: Sequence[str] | None = None
+) -> tuple[pl.DataFrame, Counter[str]]:
+    """Return one row an image of a folder's shards, and what was passed over, by kind.
+
+    Raises:
+        DataError: As `scan_shards`.
+    """
+    rows, inside = read_shards(tree.where, tree.archives, options, class_names=class_names)
+    shards = Counter({NOT_AN_IMAGE: len(tree.archives)})  # the walk passed over them, this does not
+    return rows, tree.ignored - shards + inside
 
 
 def read_shards(

@@ -54,9 +54,9 @@ def read_source(
     """Return the manifest of labelled images, however they are given.
 
     Args:
-        path: A folder of class folders (or of split folders), a saved manifest (.parquet), a
-            table (.csv, .tsv, or .parquet with `path_col`); the images' folder when `labels` is
-            given; None with `train`.
+        path: A folder of class folders (or of split folders), or of .tar shards; a saved
+            manifest (.parquet); a table (.csv, .tsv, or .parquet with `path_col`); the images'
+            folder when `labels` is given; None with `train`.
         given: The rest.
         learnable: Refuse also what cannot be learned from; a set that is only judged may have
             a single class or lopsided splits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -78,13 +79,22 @@ class Filler:
         self._kernel = make_kernel(config.output())
         self._local = threading.local()
         self._array = _array_of(index, config)
+        self._from_disk = len(index) * config.picture_bytes > _memory() / 2
         self.cache = None if index.pixels is not None else _open_cache(index, config, say)
 
     def ready(self, rows: Rows) -> bool:
-        """Say whether no file has to be decoded for these rows, as far as can be seen."""
+        """Say whether no file has to be decoded for these rows, as far as can be seen.
+
+        Rows of a cache that is larger than the memory are asked of the disk meanwhile: waiting
+        for it page by page would take twice as long.
+        """
         if self._array is not None:
             return True
-        return self.cache is not None and bool(self.cache.present(rows).all())
+        if self.cache is None or not self.cache.present(rows).all():
+            return False
+        if self._from_disk:
+            self.cache.prefetch(rows)
+        return True
 
     def fill(self, making: Making, begin: int, end: int) -> None:
         """Put the images of places `begin`..`end`-1 into a batch; faults become zeros."""
@@ -211,3 +221,8 @@ def _is_unchanged(location: Location) -> bool:
         return Path(location.path).stat().st_mtime_ns == location.mtime_ns
     except OSError:
         return False
+
+
+def _memory() -> int:
+    """Return the machine's memory in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

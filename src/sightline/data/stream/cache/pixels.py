@@ -172,6 +172,9 @@ class PixelCache:
             if promised == _ABSENT:
                 continue
             begin = row * size
+            # The one-shot digest keeps the GIL, for 2 to 8 microseconds a row of 45 kB. An object
+            # would release it at every row, and wait for a busy Python thread to give it back:
+            # 500 to 1,100 microseconds a row, measured beside one that only counts.
             if (xxh3_64_intdigest(flat[begin : begin + size], row) or 1) == promised:
                 whole[place] = True
             else:
