@@ -6,6 +6,7 @@ opencv    the same, where Numba does not load
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -118,12 +119,26 @@ def make_kernel(output: Output, *, engine: Literal["numba", "opencv", "any"] = "
 def _engine(name: str) -> ModuleType:
     if name != "opencv":
         try:
-            from sightline.data.stream.kernels import compiled
-
-            return compiled
+            return _compiled()
         except ImportError:
             if name == "numba":
                 raise
     from sightline.data.stream.kernels import opencv
 
     return opencv
+
+
+def _compiled() -> ModuleType:
+    """Import the compiled kernels.
+
+    Raises:
+        ImportError: Numba does not load.
+    """
+    try:
+        from sightline.data.stream.kernels import compiled
+    except RuntimeError:  # nowhere to keep machine code: a read-only system without a home
+        import numba
+
+        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="sightline-kernels-")  # type: ignore[attr-defined]
+        from sightline.data.stream.kernels import compiled
+    return compiled
