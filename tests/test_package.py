@@ -21,7 +21,18 @@ import sightline as sl
 
 SOURCE = Path(sl.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
-VERBS = ("doctor", "evaluate", "plot_history", "predict", "report", "scan", "split", "train")
+VERBS = (
+    "doctor",
+    "evaluate",
+    "index_arrays",
+    "index_folder",
+    "plot_history",
+    "predict",
+    "report",
+    "scan",
+    "split",
+    "train",
+)
 MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_MODULE = 60, 600
 MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(home|root|work|tmp|Users|mnt|srv)/|[A-Z]:\\)")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,31 @@ def test_names_of_many_parts_are_joined_in_order() -> None:
     blob, offsets = join_names(pl.Series(many))
     assert blob.tobytes().decode() == "".join(many)
     assert (np.diff(offsets) == [len(name.encode()) for name in many]).all()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts resident pages of Linux")
+def test_opening_a_large_index_takes_no_memory(tmp_path: Path) -> None:
+    rows = 500_000
+    index = RecordIndex.make(
+        Path("/r"), ("a",), np.zeros(20 * rows, np.uint8),
+        np.arange(rows + 1, dtype=np.uint32) * 20, np.zeros(rows, np.int32),
+    )  # fmt: skip
+    index.write(tmp_path / "x.npy")
+    program = f"""
+from pathlib import Path
+from sightline.records import RecordIndex
+def resident():
+    (line,) = (line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+    return int(line.split()[1])
+before = resident()
+index = RecordIndex.open(Path({str(tmp_path / "x.npy")!r}))
+print(len(index), len(index.rows_of(None)), resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    opened, listed, kilobytes = (int(word) for word in done.stdout.split())
+    assert (opened, listed) == (rows, rows)
+    assert kilobytes < 1000
+    assert (tmp_path / "x.npy").stat().st_size > 18_000_000
 
 
 # --- what a row is ---------------------------------------------------------------------

@@ -15,13 +15,15 @@ from sightline.records import Manifest, Picture
 _SIDE = 160  # px, the longer one
 
 
-def thumbnail(path: Path, caption: str) -> Picture:
-    """Return a file as a small picture, its shape kept.
+def thumbnail(path: Path, caption: str, *, begin: int = -1, size: int = -1) -> Picture:
+    """Return a file, or the `size` bytes at `begin` of an archive, as a small picture.
+
+    Its shape is kept.
 
     Raises:
         DataError: The file cannot be read as an image.
     """
-    pixels = images.load(path)
+    pixels = images.load(path, begin=begin, size=size)
     height, width = pixels.shape[:2]
     shrink = max(height, width) / _SIDE
     if shrink > 1:

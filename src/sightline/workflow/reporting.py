@@ -204,10 +204,23 @@ def _mistakes(run: Run, judged: Evaluation) -> reports.Mistakes:
             f"{sure} sure, {for_label} for {mistake.label}\n{mistake.record_id}"
         )
         try:
-            found.append(pictures.thumbnail(Path(judged.root) / mistake.record_id, caption))
+            found.append(_thumbnail(run, judged, mistake.record_id, caption))
         except DataError as error:
             faults.append((mistake.record_id, error.reason))
     return reports.Mistakes(judged.source, count, found, _missing_pictures(faults, len(worst)))
+
+
+def _thumbnail(run: Run, judged: Evaluation, record_id: str, caption: str) -> Picture:
+    """Return one judged image; of an external set, only files of their own can be found.
+
+    Raises:
+        DataError: It is not there, or cannot be read.
+    """
+    if Path(judged.root) != run.manifest.root:
+        return pictures.thumbnail(Path(judged.root) / record_id, caption)
+    place = run.manifest.locate(record_id)
+    part = {} if place.begin < 0 else {"begin": place.begin, "size": place.size}
+    return pictures.thumbnail(Path(place.path), caption, **part)
 
 
 def _missing_pictures(faults: Sequence[tuple[str, str]], count: int) -> str:

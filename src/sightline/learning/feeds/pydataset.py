@@ -9,7 +9,8 @@ What Keras 3.15 asks of a PyDataset, and what is made of it here:
 * With TensorFlow the batches are asked for by another thread, ahead of the training.
 * `steps_per_epoch` is not told, but counted against `num_batches` across epochs: six batches and
   steps_per_epoch=5 give epochs of 5, 1, 5, 1 ... batches. So `num_batches` is made to be
-  what the call was given, which is read where Keras has it: in the call that makes its adapter.
+  what the call was given, which is read where Keras has it: in the iterator that it makes for
+  each call of `fit`, `evaluate` or `predict`.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class KerasDataset(keras.utils.PyDataset):
 
         Raises:
             IndexError: There is no such batch.
+            RuntimeError: Keras asks for it, and the feed was closed within the epoch.
             DataError: More files than the stream's budget could not be read.
         """
         with self._lock:
@@ -89,6 +91,12 @@ class KerasDataset(keras.utils.PyDataset):
             place = index
             if self._running:  # a number that comes again gets its batch again
                 place = self._places.setdefault(index, len(self._places))
+            elif _at_work("PyDatasetAdapter._finite_generator") is not None:
+                # TensorFlow's thread may ask on after its call: that must start nothing again.
+                raise RuntimeError(
+                    f"batch {index} was asked for after its epoch was left. Close a feed after "
+                    "`fit`, not within."
+                )
             epochs, number = divmod(place, self._epoch_batches)
             batch = self._reader.batch(self._epoch + epochs, number)
             return arrays(batch, images_only=self._images_only)
@@ -122,9 +130,9 @@ class KerasDataset(keras.utils.PyDataset):
     @property
     def workers(self) -> int:
         """1: the stream has threads of its own, and Keras' queue stays out of the way."""
-        adapter = _at_work("PyDatasetAdapter.__init__")
-        if adapter is not None:  # Keras asks once a call, when it makes its adapter
-            self._begin_call(adapter)
+        call = _at_work("EpochIterator.__init__")
+        if call is not None:  # Keras asks once a call, when it makes its adapter
+            self._begin_call(call.f_locals["self"], call.f_locals["steps_per_epoch"])
         return 1
 
     @workers.setter
@@ -140,15 +148,13 @@ class KerasDataset(keras.utils.PyDataset):
     def use_multiprocessing(self, value: bool) -> None:
         _refuse("use_multiprocessing", value, False)
 
-    def _begin_call(self, adapter: FrameType) -> None:
-        """Take note of a call of `fit`, `evaluate` or `predict`, and of its end."""
-        maker = adapter.f_back
-        assert maker is not None, "Keras makes an adapter for a call"
+    def _begin_call(self, epoch_iterator: object, steps: int | None) -> None:
+        """Take note of a call of `fit`, `evaluate` or `predict`: Keras' iterator lives as long."""
         with self._lock:
             self.close()
-            self._steps = maker.f_locals["steps_per_epoch"]
+            self._steps = steps
             self._call = object()
-            weakref.finalize(adapter.f_locals["self"], self._end_call, self._call)
+            weakref.finalize(epoch_iterator, self._end_call, self._call)
 
     def _end_call(self, call: object) -> None:
         """Close, unless another call has begun meanwhile."""
@@ -159,9 +165,9 @@ class KerasDataset(keras.utils.PyDataset):
 
 
 def _at_work(function: str) -> FrameType | None:
-    """Return the frame of a function of Keras, by qualified name, if it called the caller."""
+    """Return the frame of a function of Keras, by qualified name, if it is behind this call."""
     frame: FrameType | None = sys._getframe(2)
-    for _ in range(2):  # Keras' adapter, and what called that
+    for _ in range(3):  # Keras' adapter, and what made or called that
         if frame is None:
             return None
         is_keras = str(frame.f_globals.get("__name__")).startswith("keras.")
