@@ -3,12 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv-bench/.installed
+FFCV := ffcv==1.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench lock clean
+.PHONY: help demo test test-all check fix bench bench-stream lock clean
 
 help:       ## print this list
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
 
 # The locked dependencies with their hashes, then the project itself, editable.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -38,12 +40,31 @@ fix: $(INSTALLED)       ## let ruff format and repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)     ## measure the stream: make bench IMAGES=path/to/class/folders
-	$(BIN)/python benchmarks/stream.py $(IMAGES)
+# The libraries that the stream is measured against. torch goes first, with what it needs; FFCV is
+# built here, and where it does not build, the benchmark says so.
+$(PEERS): benchmarks/requirements-peers.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check \
+		$$(grep '^torch==' benchmarks/requirements-peers.txt)
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		-r benchmarks/requirements-peers.txt
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation $(FFCV) || \
+		echo "FFCV does not build: it needs libopencv-dev, libturbojpeg0-dev and pkg-config"
+	@touch $@
+
+bench-stream: $(PEERS)  ## the stream beside its peers, 25 minutes: make bench-stream DATA=folder
+	.venv-bench/bin/python -m benchmarks.stream --json docs/benchmarks.json \
+		$(if $(DATA)$(IMAGES),--data "$(or $(DATA),$(IMAGES))")
+	.venv-bench/bin/python -m benchmarks.stream.page docs/benchmarks.json docs/benchmarks.md
+
+bench: bench-stream     ## another name for bench-stream
 
 lock:                   ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \
 		--generate-hashes --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
 
-clean:                  ## remove the environment and every cache; runs stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+clean:                  ## remove the environments and every cache; runs stay
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

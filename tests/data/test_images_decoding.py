@@ -15,7 +15,7 @@ import pytest
 from image_bytes import NOISE, PICTURE, chunk, exif, grey_tiff, png, samples, save, transparent
 from PIL import Image, ImageOps
 
-from sightline.data.images import decode, encode_jpeg, encode_png, read_header, resize
+from sightline.data.images import decode, encode_jpeg, encode_png, read_header
 from sightline.errors import DataError
 
 SAMPLES = samples()
@@ -40,7 +40,7 @@ def by_pillow(content: bytes, mode: str = "RGB") -> npt.NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("rule_set", ["sightline", "keras"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_a_picture_is_height_width_channels_of_uint8(
     name: str, channels: Any, rule_set: Any
@@ -72,7 +72,7 @@ def test_a_rule_set_that_is_not_there_is_refused() -> None:
 
 
 def test_two_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="channels 1 or 3, got 'sightline' and 2"):
+    with pytest.raises(ValueError, match="channels 1, 3 or 4, got 'sightline' and 2"):
         decode(SAMPLES["jpeg"], channels=2)  # type: ignore[arg-type]
 
 
@@ -217,6 +217,36 @@ def test_an_animation_gives_its_first_frame(name: str) -> None:
     assert (decode(SAMPLES[name]) == still).all()
 
 
+# --- RGBA ------------------------------------------------------------------------------
+
+
+def test_four_channels_keep_alpha_and_the_colours_under_it() -> None:
+    content = save(Image.new("RGBA", (1, 1), (9, 8, 7, 100)), "PNG")
+    assert pixels(content, channels=4, background=RED) == [[9, 8, 7, 100]]
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg grey", "jpeg cmyk", "png RGB", "bmp L", "webp"])
+def test_four_channels_of_an_opaque_picture_are_its_colours_and_255(name: str) -> None:
+    image = decode(SAMPLES[name], channels=4)
+    assert (image[..., :3] == decode(SAMPLES[name])).all()
+    assert (image[..., 3] == 255).all()
+
+
+def test_four_channels_of_a_transparent_colour_have_no_alpha_there() -> None:
+    content = png((2, 1), 8, 0, b"\0\5\6", before=transparent(5))
+    assert pixels(content, channels=4) == [[5, 5, 5, 0], [6, 6, 6, 255]]
+
+
+def test_four_channels_stand_upright() -> None:
+    turned = decode(save(PICTURE, "PNG", exif=exif(6)), channels=4)
+    assert (turned[..., :3] == np.rot90(NOISE, -1)).all()
+
+
+def test_four_channels_of_a_jpeg_come_smaller_as_well() -> None:
+    image = decode(save(LARGE, "JPEG"), channels=4, min_size=(100, 100))
+    assert image.shape == (150, 200, 4)
+
+
 # --- CMYK and grey ---------------------------------------------------------------------
 
 
@@ -293,7 +323,7 @@ from keras.utils import img_to_array, load_img
 folder = sys.argv[1]
 arrays = {
     f"{name} {mode}": img_to_array(load_img(os.path.join(folder, name), color_mode=mode))
-    for name in os.listdir(folder) for mode in ("rgb", "grayscale")
+    for name in os.listdir(folder) for mode in ("rgb", "rgba", "grayscale")
 }
 np.savez(sys.argv[2], **arrays)
 """
@@ -319,6 +349,15 @@ def test_the_keras_rules_give_the_colours_of_load_img(
     name: str, keras_arrays: dict[str, Any]
 ) -> None:
     assert (decode(SAMPLES[name], rule_set="keras") == keras_arrays[f"{name} rgb"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_the_keras_rules_give_the_alpha_of_load_img(
+    name: str, keras_arrays: dict[str, Any]
+) -> None:
+    shown = decode(SAMPLES[name], channels=4, rule_set="keras")
+    assert (shown == keras_arrays[f"{name} rgba"]).all()
 
 
 @pytest.mark.slow
@@ -359,27 +398,7 @@ def test_the_keras_rules_refuse_what_keras_cannot_convert() -> None:
         decode(save(Image.new("LAB", (2, 2)), "TIFF"), rule_set="keras")
 
 
-# --- resize and encode -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(5, 9), (13, 40), (50, 60), (1, 1)])
-def test_a_picture_is_resized_to_height_and_width(size: tuple[int, int], channels: int) -> None:
-    assert resize(NOISE[..., :channels].copy(), size).shape == (*size, channels)
-
-
-def test_shrinking_averages_areas() -> None:
-    image = np.array([[0, 100], [100, 200]], np.uint8)[..., None]
-    assert resize(image, (1, 1)).tolist() == [[[100]]]
-
-
-def test_a_picture_of_that_size_is_not_copied() -> None:
-    assert resize(NOISE, (13, 17)) is NOISE
-
-
-def test_a_size_of_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least 1, got \(0, 5\)"):
-        resize(NOISE, (0, 5))
+# --- encode ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

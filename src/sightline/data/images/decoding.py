@@ -33,6 +33,10 @@ Pixels = npt.NDArray[np.uint8]
 
 DECODER_VERSION = 1  # part of every cache key: raise it when any file decodes differently
 
+# Bytes for each pixel of a file while it is decoded and resized, beside its content.
+_PIXEL_BYTES = {("JPEG", "L"): 12, ("JPEG", "RGB"): 14, ("JPEG", "CMYK"): 44}
+_OTHER_PIXEL_BYTES = 36  # Pillow's own 4, and up to four copies on the way to RGB and upright
+
 _RULE_SETS = get_args(RuleSet)  # asked for each file, and get_args takes 2 microseconds
 _MODES: dict[int, str] = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -55,6 +59,7 @@ def decode(
     background: tuple[int, int, int] = (255, 255, 255),
     min_size: tuple[int, int] | None = None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    max_bytes: int | None = None,
 ) -> Pixels:
     """Return the first picture of a file as (H, W, channels) uint8, 0..255: grey, RGB or RGBA.
 
@@ -77,6 +82,8 @@ def decode(
         min_size: (height, width) of the upright picture. A JPEG may come smaller than stored, at
             1/2 or less, but never below this. Other formats always come in full.
         max_megapixels: Larger pictures are refused before anything is allocated.
+        max_bytes: Files that would take more than that to decode, their content included, are
+            refused likewise; None for no limit.
 
     Raises:
         DataError: reason EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNSUPPORTED_DEPTH, BAD_CRC
@@ -89,6 +96,7 @@ def decode(
             f"{rule_set!r} and {channels!r}"
         )
     header = read_header(content, max_megapixels=max_megapixels)
+    _refuse_bytes(header, len(content), max_bytes)
     if rule_set == "keras":
         return _by_keras_rules(content, header, channels)
     if header.format == "JPEG":
@@ -157,6 +165,21 @@ def _may_lack_rows(image: Image.Image, content: bytes) -> bool:
     interlaced = content[28] != 0
     last_row = image.crop((0, image.height - 1, image.width, image.height))
     return interlaced or last_row.getbbox(alpha_only=False) is None
+
+
+def _refuse_bytes(header: Header, content_bytes: int, max_bytes: int | None) -> None:
+    """Refuse a file that needs too much memory, by what such files were seen to take at most."""
+    if max_bytes is None:
+        return
+    a_pixel = _PIXEL_BYTES.get((header.format, header.mode), _OTHER_PIXEL_BYTES)
+    needed = a_pixel * header.width * header.height + 2 * content_bytes
+    if needed > max_bytes:
+        raise DataError(
+            f"the {header.format} of {header.width} x {header.height} pixels takes up to "
+            f"{needed:,} bytes to decode, and {max_bytes:,} may be used. Shrink the picture, or "
+            "allow more memory (max_memory).",
+            reason="TOO_LARGE",
+        )
 
 
 def _refuse_depth(header: Header) -> None:

@@ -14,7 +14,9 @@ from sightline.errors import DataError
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
-def read_file(path: str | Path, begin: int = -1, size: int = -1) -> bytes:
+def read_file(
+    path: str | Path, begin: int = -1, size: int = -1, *, max_bytes: int | None = None
+) -> bytes:
     """Return the bytes of a regular file, or a part of them; symbolic links are followed.
 
     Never waits on a pipe or device, and never changes anything.
@@ -24,11 +26,12 @@ def read_file(path: str | Path, begin: int = -1, size: int = -1) -> bytes:
         begin: Where the part begins, bytes; -1 for a file of its own, which is read whole.
         size: Bytes of the part, -1 to the end of the archive; of a file of its own, the bytes it
             had when it was scanned, -1 for any.
+        max_bytes: Longer files are refused unread; None for no limit.
 
     Raises:
         DataError: reason MISSING, NOT_A_FILE (a folder, pipe, socket or device), UNREADABLE,
-            CHANGED where it has another size than `size`, or TRUNCATED where the archive ends
-            before the part does.
+            TOO_LARGE, CHANGED where it has another size than `size`, or TRUNCATED where the
+            archive ends before the part does.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -43,6 +46,12 @@ def read_file(path: str | Path, begin: int = -1, size: int = -1) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(path)
+        if begin < 0 and max_bytes is not None and status.st_size > max_bytes:
+            raise DataError(
+                f"{path}: the file has {status.st_size:,} bytes, and {max_bytes:,} may be used. "
+                "Shrink the picture, or allow more memory (max_memory).",
+                reason="TOO_LARGE",
+            )
         if begin < 0:
             return _of_size(_read_whole(descriptor, status.st_size), path, size)
         content = _read_part(descriptor, begin, status.st_size - begin if size < 0 else size)
@@ -119,6 +128,7 @@ def load(
     background: tuple[int, int, int] = (255, 255, 255),
     min_size: tuple[int, int] | None = None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    max_bytes: int | None = None,
     begin: int = -1,
     size: int = -1,
 ) -> Pixels:
@@ -130,7 +140,7 @@ def load(
     Raises:
         DataError: as `read_file` and `decode`, with the path before the message.
     """
-    content = read_file(path, begin, size)
+    content = read_file(path, begin, size, max_bytes=max_bytes)
     try:
         return decode(
             content,
@@ -139,6 +149,7 @@ def load(
             background=background,
             min_size=min_size,
             max_megapixels=max_megapixels,
+            max_bytes=max_bytes,
         )
     except DataError as error:
         place = path if begin < 0 else f"{path}, the image at byte {begin:,}"

@@ -71,11 +71,11 @@ class Filler:
         index: RecordIndex,
         config: StreamConfig,
         *,
-        max_megapixels: float,
+        decode_bytes: int | None,
         say: Callable[[str], None],
     ) -> None:
         self._index, self._config = index, config
-        self._max_megapixels = max_megapixels
+        self._decode_bytes = decode_bytes
         self._kernel = make_kernel(config.output())
         self._local = threading.local()
         self._array = _array_of(index, config)
@@ -157,7 +157,7 @@ class Filler:
                 rule_set=config.rule_set,
                 background=config.background,
                 min_size=config.image_size if config.quality == "fast" else None,
-                max_megapixels=self._max_megapixels,
+                max_bytes=self._decode_bytes,
             )
         return images.resize(
             picture,

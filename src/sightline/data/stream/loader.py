@@ -92,9 +92,7 @@ class Stream:
         fits = limits(config, self._threads)
         # Without threads, working ahead would only keep the caller waiting.
         self._ahead = fits.prefetch if self._threads else 1
-        self._filler = Filler(
-            self._index, config, max_megapixels=fits.max_megapixels, say=say or warn
-        )
+        self._filler = Filler(self._index, config, decode_bytes=fits.decode_bytes, say=say or warn)
         shape = (config.batch_size, *config.output().shape)
         self._ring = Ring(shape, config.dtype, keep=self._ahead + 1)
 
@@ -142,7 +140,8 @@ class Stream:
                     )
                 while len(in_flight) < self._ahead and (batch_to_come := next(coming, None)):
                     in_flight.append(self._start(*batch_to_come))
-                batch = self._finish(in_flight.popleft())
+                batch = self._finish(in_flight[0])
+                in_flight.popleft()
                 self._position = (number, position + 1)
                 yield batch
                 del batch  # its memory may be used again
@@ -228,16 +227,17 @@ class Stream:
         making = Making(
             images=self._ring.take(len(rows)), rows=rows, weights=weights, changes=changes
         )
+        step = _KEPT_SLICE if self._filler.ready(rows) else SLICE
+        slices = [(begin, min(begin + step, len(rows))) for begin in range(0, len(rows), step)]
         if self._threads == 0:
-            self._filler.fill(making, 0, len(rows))
+            for begin, end in slices:
+                self._filler.fill(making, begin, end)
             return making
         if self._pool is None:
             # OpenCV's own threads inside ours would fight for the same cores.
             cv2.setNumThreads(1)
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sightline-stream")
-        step = _KEPT_SLICE if self._filler.ready(rows) else SLICE
-        for begin in range(0, len(rows), step):
-            end = min(begin + step, len(rows))
+        for begin, end in slices:
             making.tasks.append(self._pool.submit(self._filler.fill, making, begin, end))
         return making
 

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.images import DEFAULT_MAX_MEGAPIXELS
 from sightline.data.stream.config import StreamConfig
 
 SLICE = 8  # pictures a task decodes: few enough to share a batch between threads
 
-# Bytes for each pixel of a file while it is decoded, measured for the worst of them: Pillow's own
-# 4, its copy laid on a background, the array, and the array turned upright.
-_DECODING = 16
-_LEAST_MEGAPIXELS = 1.0
+_LEAST_DECODING = 16_000_000  # bytes: a JPEG of a megapixel
 _ALIGNED = 64  # bytes: frameworks take such an array over without copying it
 
 
@@ -26,11 +22,11 @@ class Limits:
 
     Attributes:
         prefetch: Batches in the making or waiting.
-        max_megapixels: Of a file's picture.
+        decode_bytes: That reading and decoding one file may take; None for no limit.
     """
 
     prefetch: int
-    max_megapixels: float
+    decode_bytes: int | None
 
 
 def limits(config: StreamConfig, num_threads: int) -> Limits:
@@ -39,23 +35,23 @@ def limits(config: StreamConfig, num_threads: int) -> Limits:
     Half is for batches, the caller's own among them; what they leave is for decoding.
 
     Raises:
-        ValueError: Not even one batch ahead and pictures of one megapixel fit.
+        ValueError: Not even one batch ahead and JPEGs of one megapixel fit.
     """
     if config.max_memory is None:
-        return Limits(config.prefetch, DEFAULT_MAX_MEGAPIXELS)
+        return Limits(config.prefetch, None)
     workers = max(1, num_threads)
-    scratch = workers * SLICE * config.picture_bytes
-    a_megapixel = workers * _DECODING * 1e6
-    least = 2 * config.batch_bytes + scratch + int(_LEAST_MEGAPIXELS * a_megapixel)
+    fixed = workers * (SLICE * config.picture_bytes + _LEAST_DECODING)
+    least = 2 * config.batch_bytes + fixed
     if config.max_memory < least:
         raise ValueError(
             f"max_memory={config.max_memory:,} bytes is too little: two batches of "
             f"{config.batch_size} images and {workers} decoding threads take at least {least:,}. "
             "Give more, or lower batch_size, image_size or num_threads."
         )
-    prefetch = max(1, min(config.prefetch, config.max_memory // 2 // config.batch_bytes - 1))
-    left = config.max_memory - (prefetch + 1) * config.batch_bytes - scratch
-    return Limits(prefetch, min(DEFAULT_MAX_MEGAPIXELS, left / a_megapixel))
+    for_batches = min(config.max_memory // 2, config.max_memory - fixed)
+    prefetch = max(1, min(config.prefetch, for_batches // config.batch_bytes - 1))
+    left = config.max_memory - fixed - (prefetch + 1) * config.batch_bytes
+    return Limits(prefetch, _LEAST_DECODING + left // workers)
 
 
 class Ring:

@@ -101,10 +101,11 @@ def _folded(at: Any, last: Any, fill: Any) -> Any:
         period = 2.0 * (last + 1.0)
         at -= period * np.floor((at + 0.5) / period)
         at = min(at, period - 1.0 - at)
-    elif len(fill) == 1 + WRAP and (
-        at < 0.0 or at > last
-    ):  # SciPy's: the last pixel stands for the first
-        at -= last * np.floor(at / last)
+    elif len(fill) == 1 + WRAP and last > 0.0:  # SciPy's: the last pixel stands for the first
+        if at < 0.0:
+            at += last * (np.floor(-at / last) + 1.0)
+        elif at > last:
+            at -= last * np.floor(at / last)
     return min(max(at, 0.0), last)
 
 
