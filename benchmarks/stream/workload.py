@@ -22,7 +22,7 @@ class Work:
     """One contender's order.
 
     Attributes:
-        folder: Class folders of JPEG files, BATCH a multiple of their number.
+        folder: Class folders of JPEG files; their number is a multiple of BATCH.
         scratch: A folder of its own, empty at first.
         augment: Rotation, shifts, shear, zoom and flip; False only resizes.
         threads: Threads or worker processes it may use.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import cv2
 import pytest
+from PIL import Image
 from small_sets import (
     COUNT,
     LENIENT,
@@ -322,6 +324,26 @@ def test_another_picture_of_the_same_size_in_bytes_is_never_kept_for_the_scanned
     shutil.copy2(path_of(pictures, 16), path)
     again = read(train_stream(manifest, cache=cache))
     assert batch_bytes(again) == batch_bytes(read(train_stream(pictures)))
+
+
+def test_another_picture_is_never_kept_under_the_sha256_of_the_scanned_one(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path, how = path_of(manifest, 0), {"shuffle": False, "augment": None}
+    plain = [Image.new("RGB", (9, 9), (level,) * 3) for level in (0, 200)]
+    for image, target in zip(plain, (path, tmp_path / "other"), strict=True):
+        image.save(target, "BMP")  # both of one size in bytes
+    contents = [path_of(manifest, row).read_bytes() for row in range(COUNT)]
+    known = manifest_below(
+        manifest.root,
+        bytes=[len(content) for content in contents],
+        sha256=[hashlib.sha256(content).hexdigest() for content in contents],
+    )
+    shutil.copy(tmp_path / "other", path)
+    read(train_stream(known, cache=tmp_path / "kept", **how))
+    path.write_bytes(contents[0])
+    first = read(train_stream(known, cache=tmp_path / "kept", **how))[0].images[0]
+    assert not first.any()
 
 
 # --- errors that are no fault of a file ------------------------------------------------

@@ -291,13 +291,16 @@ def test_levels_are_shifted_within_the_pictures_range_and_then_brightened(
     np.testing.assert_array_equal(made(out, source, changes), expected)
 
 
+@pytest.mark.parametrize("moves", [False, True])
 @pytest.mark.parametrize("shift", [0, 50])
-def test_alpha_is_left_alone(shift: float) -> None:
+def test_alpha_is_left_alone(shift: float, moves: bool) -> None:
     out = output(channels=4)
     source = pictures(1, out, low=40, high=215)
-    found = made(out, source, changed(1, brightness=[1.8], shifts=[shift]))
-    np.testing.assert_array_equal(found[..., 3], source[..., 3])
-    assert (found[..., :3] != source[..., :3]).any()
+    matrices = random_moves(1) if moves else None
+    plain = made(out, source, changed(1, matrices=matrices))
+    found = made(out, source, changed(1, matrices=matrices, brightness=[1.8], shifts=[shift]))
+    np.testing.assert_array_equal(found[..., 3], plain[..., 3])
+    assert (found[..., :3] != plain[..., :3]).any()
 
 
 def test_a_channel_shift_keeps_to_the_range_of_the_moved_picture() -> None:

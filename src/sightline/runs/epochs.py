@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from sightline.errors import RunError
 
 
@@ -71,6 +69,8 @@ class Events:
     """
 
     def __init__(self, folder: Path) -> None:
+        from tensorboardX import SummaryWriter  # brings torch in where there is one: 200 MB
+
         self._writer = SummaryWriter(str(folder))
 
     def add(self, row: Mapping[str, Any]) -> None:

@@ -215,8 +215,6 @@ def _open_cache(
 
 def _is_unchanged(location: Location) -> bool:
     """Say whether a file is still as it was when it was scanned, so that it may be cached."""
-    if location.mtime_ns < 0:
-        return True  # its content is known by its sha256
     try:
         return Path(location.path).stat().st_mtime_ns == location.mtime_ns
     except OSError:
