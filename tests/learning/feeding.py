@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,14 @@ def rows_of(manifest: Manifest, epoch: int, **changes: Any) -> list[list[int]]:
 def threads_of_streams() -> list[str]:
     """Return the threads of streams that are left when Python has freed what it can."""
     gc.collect()
-    names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith("sightline")]
+    names: list[str] = []
+    for _ in range(100):  # what was freed ends a moment later
+        names = [thread.name for thread in threading.enumerate()]
+        names = [name for name in names if name.startswith("sightline")]
+        if not names:
+            break
+        time.sleep(0.02)
+    return names
 
 
 class Seen(keras.metrics.Metric):

@@ -15,6 +15,7 @@ What Keras 3.15 asks of a PyDataset, and what is made of it here:
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 import weakref
@@ -60,8 +61,7 @@ class KerasDataset(keras.utils.PyDataset):
         self._running = False
         self._places: dict[int, int] = {}  # Keras' number of a batch -> its place in the epoch
         self._reader = Reader(stream)
-        # TensorFlow asks from a thread. A finaliser may run wherever memory is freed, here too.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # TensorFlow asks from a thread of its own
 
     def __len__(self) -> int:
         """Batches of one epoch of the stream."""
@@ -154,7 +154,9 @@ class KerasDataset(keras.utils.PyDataset):
             self.close()
             self._steps = steps
             self._call = object()
-            weakref.finalize(epoch_iterator, self._end_call, self._call)
+            # Memory may be freed in a thread of the stream, which cannot wait for its own end.
+            end = (self._end_call, (self._call,))
+            weakref.finalize(epoch_iterator, _thread.start_new_thread, *end).atexit = False
 
     def _end_call(self, call: object) -> None:
         """Close, unless another call has begun meanwhile."""
