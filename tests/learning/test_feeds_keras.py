@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -264,6 +266,17 @@ def test_no_thread_is_left_when_an_error_of_fit_was_handled(stream: Stream) -> N
     with pytest.raises(RuntimeError, match="out of patience"):
         fit(feed, StopAt(batch=1, error="out of patience"), epochs=3)
     assert not threads_of_streams()
+
+
+def test_the_end_of_a_call_does_not_disturb_another_use_of_the_stream(stream: Stream) -> None:
+    feed = keras_dataset(stream)
+    fit(feed, epochs=1)
+    batches = stream.epoch(1)
+    next(batches)
+    gc.collect()
+    time.sleep(0.2)  # for what frees the call's leavings
+    feed.close()
+    assert len(list(batches)) == 5
 
 
 def test_no_thread_is_left_after_a_with_block(stream: Stream) -> None:

@@ -69,13 +69,13 @@ class Reader:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._batches: Iterator[Batch] = iter(())
-        self._next = (-1, 0)  # epoch and number of the batch that comes without a jump
+        self._batches: Iterator[Batch] | None = None
+        self._next = (0, 0)  # epoch and number of the batch that comes without a jump
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Return batch `number` of `epoch`, both counted from 0."""
         try:
-            if (epoch, number) != self._next:
+            if self._batches is None or (epoch, number) != self._next:
                 self.close()
                 self._stream.resume({"epoch": epoch, "batch": number})
                 self._batches = self._stream.epoch(epoch)
@@ -83,12 +83,14 @@ class Reader:
             self._next = (epoch, number + 1)
             if number + 1 == len(self._stream):
                 next(self._batches, None)  # lets the stream end its epoch
+                self.close()
         except BaseException:
             self.close()
             raise
         return batch
 
     def close(self) -> None:
-        """End the stream's threads; a later `batch` starts them again."""
-        self._batches, self._next = iter(()), (-1, 0)
-        self._stream.close()
+        """End what was begun, and the stream's threads with it; nothing where nothing was."""
+        if self._batches is not None:
+            self._batches = None
+            self._stream.close()

@@ -137,6 +137,7 @@ class KerasDataset(keras.utils.PyDataset):
 
     @workers.setter
     def workers(self, value: int) -> None:
+        """Refuse any other number."""
         _refuse("workers", value, 1)
 
     @property
@@ -146,6 +147,7 @@ class KerasDataset(keras.utils.PyDataset):
 
     @use_multiprocessing.setter
     def use_multiprocessing(self, value: bool) -> None:
+        """Refuse True."""
         _refuse("use_multiprocessing", value, False)
 
     def _begin_call(self, epoch_iterator: object, steps: int | None) -> None:
@@ -154,9 +156,11 @@ class KerasDataset(keras.utils.PyDataset):
             self.close()
             self._steps = steps
             self._call = object()
-            # Memory may be freed in a thread of the stream, which cannot wait for its own end.
-            end = (self._end_call, (self._call,))
-            weakref.finalize(epoch_iterator, _thread.start_new_thread, *end).atexit = False
+            weakref.finalize(epoch_iterator, self._freed, self._call).atexit = False
+
+    def _freed(self, call: object) -> None:
+        # Memory may be freed in a thread of the stream, which cannot wait for its own end.
+        _thread.start_new_thread(self._end_call, (call,))
 
     def _end_call(self, call: object) -> None:
         """Close, unless another call has begun meanwhile."""
