@@ -46,9 +46,10 @@ def read_file(
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(path)
-        if begin < 0 and max_bytes is not None and status.st_size > max_bytes:
+        length = status.st_size if begin < 0 else size
+        if max_bytes is not None and length > max_bytes:
             raise DataError(
-                f"{path}: the file has {status.st_size:,} bytes, and {max_bytes:,} may be used. "
+                f"{path}: the file has {length:,} bytes, and {max_bytes:,} may be used. "
                 "Shrink the picture, or allow more memory (max_memory).",
                 reason="TOO_LARGE",
             )

@@ -53,7 +53,8 @@ class StreamConfig:
         interpolation: For "compat", which of Keras' six.
         background: RGB 0..255 under transparent images, but for "compat".
         cache: Folder under which decoded images are kept between epochs and runs; None decodes
-            anew each time. It never changes a byte of any batch.
+            anew each time. It never changes a byte of any batch; an image that is kept is still
+            served when its file has gone.
         num_threads: Threads that decode; 0 works in the caller's thread; None = usable cores.
         prefetch: Batches in the making or waiting, at most.
         max_memory: Bytes that batches, decoded pictures and work space may take together; fewer

@@ -86,6 +86,7 @@ class Stream:
         self._shard = (shard_index, num_shards)
         self._position = (0, 0)
         self._resume_at: tuple[int, int] | None = None
+        self._faults_of = -1  # the epoch that `faults` are of
         self._times_closed = 0
         self._threads = usable_cores() if config.num_threads is None else config.num_threads
         self._pool: ThreadPoolExecutor | None = None
@@ -126,8 +127,9 @@ class Stream:
             DataError: More files than the budget allows could not be read.
         """
         first = self._first_batch(number)
-        if not first:  # what could not be read once may be readable again
+        if not first or number != self._faults_of:  # what could not be read may be readable again
             self.faults.clear()
+            self._faults_of = number
         times_closed = self._times_closed
         coming = self._batches_to_come(number, first)
         in_flight: deque[Making] = deque()
