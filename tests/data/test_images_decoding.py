@@ -237,7 +237,6 @@ def test_four_channels_of_a_transparent_colour_have_no_alpha_there() -> None:
     assert pixels(content, channels=4) == [[5, 5, 5, 0], [6, 6, 6, 255]]
 
 
-@pytest.mark.xfail(strict=True, reason="16 bits with a transparent colour are laid on it")
 def test_four_channels_of_16_bits_have_no_background_either() -> None:
     content = png((2, 1), 16, 0, b"\0\5\0\6\0", before=transparent(0x500))
     assert pixels(content, channels=4) == [[5, 5, 5, 0], [6, 6, 6, 255]]

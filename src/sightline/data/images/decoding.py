@@ -111,7 +111,7 @@ def decode(
     if header.format == "PNG":
         _mend_transparent_colour(image, header)
     if image.mode.startswith("I;16"):
-        image = _eight_bits(image, header, background)
+        image = _eight_bits(image, header)
     flat = image if channels == 4 else _on_background(image, background)
     pixels = _as_array(flat, channels)
     # Pillow has turned a TIFF upright by itself when it loaded it.
@@ -195,7 +195,7 @@ def _unknown_range(header: Header) -> DataError:
     )
 
 
-def _eight_bits(image: Image.Image, header: Header, background: tuple[int, ...]) -> Image.Image:
+def _eight_bits(image: Image.Image, header: Header) -> Image.Image:
     """Return 9..16-bit grey as 8 bits by its high bits; Pillow's own conversion saturates."""
     samples = np.asarray(image)
     grey = (samples >> max(header.bits - 8, 0)).astype(np.uint8)
@@ -204,9 +204,8 @@ def _eight_bits(image: Image.Image, header: Header, background: tuple[int, ...])
     transparent = image.info.get("transparency")
     if transparent is None:
         return Image.fromarray(grey)
-    colours = np.repeat(grey[..., None], 3, axis=2)
-    colours[samples == transparent] = background
-    return Image.fromarray(colours)
+    opaque = np.where(samples == transparent, 0, 255).astype(np.uint8)
+    return Image.fromarray(np.stack([grey, opaque], axis=2))
 
 
 def _mend_transparent_colour(image: Image.Image, header: Header) -> None:
