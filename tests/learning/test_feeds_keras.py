@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,18 +97,21 @@ def test_a_second_fit_goes_on_with_the_next_epoch(stream: Stream, manifest: Mani
 def test_fewer_steps_than_batches_leave_out_the_rest_of_each_epoch(
     stream: Stream, manifest: Manifest
 ) -> None:
-    seen = fit(keras_dataset(stream), epochs=4, steps_per_epoch=NUM_TRAIN // 4)
+    seen = fit(keras_dataset(stream, steps_per_epoch=NUM_TRAIN // 4), epochs=4)
     assert seen.counts == [5, 5, 5, 5]
     assert seen.epochs == [rows_of(manifest, epoch)[:5] for epoch in range(4)]
 
 
-def test_as_many_steps_as_batches_change_nothing(stream: Stream, manifest: Manifest) -> None:
-    seen = fit(keras_dataset(stream), epochs=2, steps_per_epoch=6)
-    assert seen.epochs == [rows_of(manifest, epoch) for epoch in range(2)]
+@pytest.mark.parametrize("steps", [2, 6])
+def test_steps_told_to_both_the_feed_and_fit_change_nothing(
+    stream: Stream, manifest: Manifest, steps: int
+) -> None:
+    seen = fit(keras_dataset(stream, steps_per_epoch=steps), epochs=3, steps_per_epoch=steps)
+    assert seen.epochs == [rows_of(manifest, epoch)[:steps] for epoch in range(3)]
 
 
 def test_one_step_an_epoch_is_the_first_batch_of_each(stream: Stream, manifest: Manifest) -> None:
-    seen = fit(keras_dataset(stream), epochs=3, steps_per_epoch=1)
+    seen = fit(keras_dataset(stream, steps_per_epoch=1), epochs=3)
     assert seen.epochs == [rows_of(manifest, epoch)[:1] for epoch in range(3)]
 
 
@@ -115,17 +119,34 @@ def test_more_steps_than_batches_go_on_through_the_next_epochs(manifest: Manifes
     model, observer = reading_model()
     follower = Follower(observer.seen)
     with train_stream(manifest, batch_size=8) as stream:  # 3 batches
-        feed = keras_dataset(stream)
-        model.fit(feed, epochs=2, steps_per_epoch=4, callbacks=[follower], verbose=0)
+        feed = keras_dataset(stream, steps_per_epoch=4)
+        model.fit(feed, epochs=2, callbacks=[follower], verbose=0)
     epochs = [rows_of(manifest, epoch, batch_size=8) for epoch in range(4)]
     assert follower.batches == [*epochs[0], epochs[1][0], *epochs[2], epochs[3][0]]
     assert feed.epoch == 4
 
 
-def test_the_steps_of_one_call_do_not_stay_for_the_next(stream: Stream) -> None:
+def test_steps_told_to_fit_alone_are_warned_of_with_what_to_do(stream: Stream) -> None:
     feed = keras_dataset(stream)
-    assert fit(feed, epochs=2, steps_per_epoch=2).counts == [2, 2]
-    assert fit(feed, epochs=2).counts == [6, 6]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert fit(feed, epochs=4, steps_per_epoch=5).counts == [5, 1, 5, 1]
+    ours = [str(each.message) for each in told if "keras_dataset" in str(each.message)]
+    assert len(ours) == 2
+    assert "left of 6 batches" in ours[0]
+    assert "keras_dataset(stream, steps_per_epoch=...)" in ours[0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_fewer_steps_of_validation_or_prediction_are_no_mistake(
+    manifest: Manifest, steps: int
+) -> None:
+    model, _ = reading_model()
+    with validation_stream(manifest) as held_out:
+        feed = keras_dataset(held_out)
+        for _ in range(3):  # warnings are errors here
+            model.evaluate(feed, steps=steps, verbose=0)
+            model.predict(feed, steps=steps, verbose=0)
 
 
 def test_an_epoch_of_one_batch_is_counted_once(manifest: Manifest) -> None:
@@ -165,17 +186,16 @@ def test_validation_steps_begin_at_the_first_record_each_time(
             epochs=3,
             validation_data=keras_dataset(held_out),
             validation_steps=2,
-            steps_per_epoch=5,
         )
-    assert (seen.counts, seen.validated) == ([5, 5, 5], [2, 2, 2])
+    assert (seen.counts, seen.validated) == ([6, 6, 6], [2, 2, 2])
     first = list(range(NUM_TRAIN, NUM_TRAIN + 8))
     assert flat(seen.seen.batches()) == first
 
 
 def test_one_feed_may_train_and_validate(stream: Stream) -> None:
-    feed = keras_dataset(stream)
-    seen = fit(feed, epochs=3, validation_data=feed, steps_per_epoch=5)
-    assert (seen.counts, seen.validated) == ([5, 5, 5], [6, 6, 6])
+    feed = keras_dataset(stream, steps_per_epoch=5)
+    seen = fit(feed, epochs=3, validation_data=feed)
+    assert (seen.counts, seen.validated) == ([5, 5, 5], [5, 5, 5])
 
 
 def test_evaluate_weighs_each_record_once(manifest: Manifest) -> None:
@@ -224,6 +244,7 @@ def test_a_number_asked_for_twice_in_an_epoch_gets_its_batch_again(
 def test_each_epoch_has_random_changes_of_its_own(stream: Stream, manifest: Manifest) -> None:
     feed = keras_dataset(stream)
     for epoch in range(2):
+        feed.on_epoch_begin()
         for (images, _, _), batch in zip(feed, batches_of(manifest, epoch), strict=True):
             np.testing.assert_array_equal(images, batch.images)
         feed.on_epoch_end()
@@ -241,12 +262,14 @@ def test_a_resumed_stream_still_gives_whole_epochs(stream: Stream, manifest: Man
     assert seen.epochs == [rows_of(manifest, 0), rows_of(manifest, 1)]
 
 
-def test_an_epoch_stopped_in_its_middle_is_begun_anew(stream: Stream, manifest: Manifest) -> None:
+def test_after_an_epoch_stopped_in_its_middle_the_next_one_comes(
+    stream: Stream, manifest: Manifest
+) -> None:
     feed = keras_dataset(stream)
     fit(feed, StopAt(batch=1), epochs=3)
-    assert feed.epoch == 0
+    assert feed.epoch == 1
     seen = fit(feed, epochs=2)
-    assert seen.epochs == [rows_of(manifest, 0), rows_of(manifest, 1)]
+    assert seen.epochs == [rows_of(manifest, 1), rows_of(manifest, 2)]
 
 
 def test_no_thread_is_left_when_fit_ends(stream: Stream, manifest: Manifest) -> None:
@@ -255,15 +278,14 @@ def test_no_thread_is_left_when_fit_ends(stream: Stream, manifest: Manifest) -> 
         assert not threads_of_streams()
 
 
-def test_no_thread_is_left_when_fit_is_stopped(stream: Stream) -> None:
-    feed = keras_dataset(stream)
-    fit(feed, StopAt(batch=1), epochs=3)
+def test_no_thread_is_left_when_fit_is_stopped_and_the_feed_closed(stream: Stream) -> None:
+    with keras_dataset(stream) as feed:
+        fit(feed, StopAt(batch=1), epochs=3)
     assert not threads_of_streams()
 
 
 def test_no_thread_is_left_when_an_error_of_fit_was_handled(stream: Stream) -> None:
-    feed = keras_dataset(stream)
-    with pytest.raises(RuntimeError, match="out of patience"):
+    with keras_dataset(stream) as feed, pytest.raises(RuntimeError, match="out of patience"):
         fit(feed, StopAt(batch=1, error="out of patience"), epochs=3)
     assert not threads_of_streams()
 
@@ -307,7 +329,6 @@ def test_files_that_cannot_be_read_reach_the_caller_by_their_path(
         with pytest.raises((ValueError, *ERRORS), match=str(lost[0])):
             fit(feed, epochs=2)
         assert not threads_of_streams()
-        assert feed.epoch == 0
 
 
 def test_the_error_of_predict_names_the_file(tmp_path: Path) -> None:
@@ -344,6 +365,11 @@ def test_a_batch_that_does_not_exist_is_refused(stream: Stream, index: int) -> N
 def test_a_negative_first_epoch_is_refused(stream: Stream) -> None:
     with pytest.raises(ValueError, match="epochs count from 0, got -1"):
         keras_dataset(stream, first_epoch=-1)
+
+
+def test_steps_below_one_are_refused(stream: Stream) -> None:
+    with pytest.raises(ValueError, match="steps_per_epoch must be at least 1, got 0"):
+        keras_dataset(stream, steps_per_epoch=0)
 
 
 @pytest.mark.parametrize("backend", sorted({"tensorflow", "jax", "torch"} - {BACKEND}))

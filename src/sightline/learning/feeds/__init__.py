@@ -28,24 +28,32 @@ __all__ = ["keras_dataset", "tf_dataset", "torch_dataset"]
 
 
 def keras_dataset(
-    stream: Stream, *, first_epoch: int = 0, images_only: bool = False
+    stream: Stream,
+    *,
+    steps_per_epoch: int | None = None,
+    first_epoch: int = 0,
+    images_only: bool = False,
 ) -> KerasDataset:
     """Return a Keras PyDataset for `fit`, `evaluate` and `predict`, on any of Keras' backends.
 
     Args:
         stream: What is fed, in its own order; Keras' `shuffle` changes nothing.
+        steps_per_epoch: Batches of every epoch of `fit`; by default all of the stream's. Give it
+            here and not to `fit`, which would give every second epoch what the first one left.
         first_epoch: Epoch n of `fit` is the stream's epoch `first_epoch` + n, with a shuffle and
             random changes of its own. A second `fit` goes on where the first ended.
         images_only: Batches of images alone, for `predict`; else (images, targets, weights).
 
     Raises:
         SetupError: No backend is installed.
-        ValueError: `first_epoch` is negative.
+        ValueError: `first_epoch` is negative, or `steps_per_epoch` is less than 1.
     """
     backend.choose()
     from sightline.learning.feeds.pydataset import KerasDataset
 
-    return KerasDataset(stream, first_epoch=first_epoch, images_only=images_only)
+    return KerasDataset(
+        stream, steps_per_epoch=steps_per_epoch, first_epoch=first_epoch, images_only=images_only
+    )
 
 
 def torch_dataset(

@@ -30,6 +30,17 @@ def checked_epoch(number: int) -> int:
     return number
 
 
+def checked_steps(number: int | None) -> int | None:
+    """Return a number of batches, or None where none was given.
+
+    Raises:
+        ValueError: It is less than 1.
+    """
+    if number is not None and number < 1:
+        raise ValueError(f"steps_per_epoch must be at least 1, got {number}")
+    return number
+
+
 class Epochs:
     """A stream whose every iteration is an epoch, and the next iteration the next epoch.
 
