@@ -6,16 +6,20 @@ opencv    the same, where Numba does not load
 
 from __future__ import annotations
 
+import atexit
+import importlib
+import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream.augment import Changes
+from sightline.data.stream.augment import Changes, no_changes
 
 Fill = Literal["nearest", "constant", "reflect", "wrap"]
 _FILLS: tuple[Fill, ...] = ("nearest", "constant", "reflect", "wrap")
@@ -85,7 +89,7 @@ def make_kernel(output: Output, *, engine: Literal["numba", "opencv", "any"] = "
     Raises:
         ImportError: engine is "numba" and it does not load.
     """
-    run = _engine(engine).batch(
+    settings = (
         output.size,
         output.channels_first,
         _FILLS.index(output.fill),
@@ -95,6 +99,7 @@ def make_kernel(output: Output, *, engine: Literal["numba", "opencv", "any"] = "
         output.per_image,
         output.dtype == "uint8",
     )
+    run = _runner(engine, settings, output)
 
     def kernel(
         source: npt.NDArray[np.uint8],
@@ -116,19 +121,43 @@ def make_kernel(output: Output, *, engine: Literal["numba", "opencv", "any"] = "
     return kernel
 
 
-def _engine(name: str) -> ModuleType:
-    if name != "opencv":
+def _runner(engine: str, settings: tuple[Any, ...], output: Output) -> Callable[..., None]:
+    if engine != "opencv":
         try:
-            return _compiled()
+            return _numba(settings, output)
         except ImportError:
-            if name == "numba":
+            if engine == "numba":
                 raise
     from sightline.data.stream.kernels import opencv
 
-    return opencv
+    return opencv.batch(*settings)
 
 
-def _compiled() -> ModuleType:
+def _numba(settings: tuple[Any, ...], output: Output) -> Callable[..., None]:
+    """Return the compiled kernel, its machine code loaded or made.
+
+    Raises:
+        ImportError: Numba does not load.
+    """
+    compiled = _imported()
+    run: Callable[..., None] = compiled.batch(*settings)
+    try:
+        _run_on_nothing(run, output)
+    except Exception as error:  # noqa: BLE001 - a damaged file raises what its bytes happen to say
+        folder = compiled.folder()
+        _keep_elsewhere()
+        run = importlib.reload(compiled).batch(*settings)
+        _run_on_nothing(run, output)  # any other mistake comes again
+        warnings.warn(
+            f"The machine code of the stream's kernels could not be loaded from {folder} or kept "
+            f"there ({type(error).__name__}: {error}). It was made anew for this process alone; "
+            "to keep it again, see that there is room, and delete the files compiled.* there.",
+            stacklevel=4,
+        )
+    return run
+
+
+def _imported() -> ModuleType:
     """Import the compiled kernels.
 
     Raises:
@@ -137,8 +166,25 @@ def _compiled() -> ModuleType:
     try:
         from sightline.data.stream.kernels import compiled
     except RuntimeError:  # nowhere to keep machine code: a read-only system without a home
-        import numba
-
-        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="sightline-kernels-")  # type: ignore[attr-defined]
+        _keep_elsewhere()
         from sightline.data.stream.kernels import compiled
     return compiled
+
+
+def _keep_elsewhere() -> None:
+    """Let this process keep its machine code in a folder of its own."""
+    import numba
+
+    folder = tempfile.mkdtemp(prefix="sightline-kernels-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
+
+
+def _run_on_nothing(run: Callable[..., None], output: Output) -> None:
+    """Run a kernel on no picture, of memory that can be written and of a file that cannot."""
+    none, changes = np.zeros(0, np.int64), no_changes(1)
+    source = np.zeros((1, int(np.prod(output.shape))), np.uint8)
+    out = np.zeros(source.shape, output.dtype)
+    for writeable in (True, False):
+        source.flags.writeable = writeable
+        run(source, none, none, changes.matrices, changes.brightness, changes.shifts, out)

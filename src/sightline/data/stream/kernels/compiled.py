@@ -313,3 +313,9 @@ def batch(
         per_image,
     )
     return partial(_bytes if whole_numbers else _floats, look)
+
+
+def folder() -> str | None:
+    """Return where Numba keeps the machine code."""
+    kept: str | None = _floats.stats.cache_path
+    return kept
