@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_bytes import NOISE, PICTURE, save
+from PIL import Image
 
 from sightline.data import facts
 from sightline.data.images import load, read_file
@@ -22,8 +23,9 @@ from sightline.data.sources import (
     scan_shards,
     scan_splits,
 )
+from sightline.data.stream import Stream, StreamConfig
 from sightline.errors import DataError
-from sightline.records import Manifest
+from sightline.records import Location, Manifest
 
 PNG = save(PICTURE, "PNG")
 Members = Mapping[str, bytes | str]
@@ -67,14 +69,14 @@ def test_a_record_is_a_part_of_its_shard(tmp_path: Path) -> None:
         assert place == manifest.locate(f"a.tar/{row}.png")
         assert place.path == str(shard)
         assert place.mtime_ns == shard.stat().st_mtime_ns
-        assert read_file(place.path, place.begin, place.size) == PNG
+        assert read_file(place) == PNG
     assert index.fingerprint() is not None
 
 
 def test_a_picture_in_a_shard_is_decoded_where_it_is(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", PETS)
     place = scan_folder(tmp_path).index().location(1)
-    np.testing.assert_array_equal(load(place.path, begin=place.begin, size=place.size), NOISE)
+    np.testing.assert_array_equal(load(place), NOISE)
 
 
 def test_a_look_at_the_data_looks_into_shards(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_every_image_of_any_shard_is_found_where_it_is(
     for row, label in enumerate(manifest.table["label"]):
         place = index.location(row)
         key = index.record_id(row).removeprefix("a.tar/").removesuffix(".jpg")
-        assert (read_file(place.path, place.begin, place.size), label) == contents[key]
+        assert (read_file(place), label) == contents[key]
 
 
 @pytest.mark.parametrize(
@@ -419,16 +421,16 @@ def test_shards_that_are_not_there_are_refused(
 
 def test_a_part_of_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(range(100)))
-    assert read_file(tmp_path / "x", 10, 5) == bytes(range(10, 15))
-    assert read_file(tmp_path / "x", 95, -1) == bytes(range(95, 100))
-    assert read_file(tmp_path / "x", 0, 0) == b""
+    assert read_file(Location(str(tmp_path / "x"), 10, 5, -1)) == bytes(range(10, 15))
+    assert read_file(Location(str(tmp_path / "x"), 95, -1, -1)) == bytes(range(95, 100))
+    assert read_file(Location(str(tmp_path / "x"), 0, 0, -1)) == b""
 
 
 @pytest.mark.parametrize("begin", [96, 100, 5000])
 def test_a_part_behind_the_end_is_truncated(tmp_path: Path, begin: int) -> None:
     (tmp_path / "x").write_bytes(bytes(100))
     with pytest.raises(DataError, match=rf"x: .*100 bytes.* at byte {begin:,}") as caught:
-        read_file(tmp_path / "x", begin, 5)
+        read_file(Location(str(tmp_path / "x"), begin, 5, -1))
     assert caught.value.reason == "TRUNCATED"
 
 
@@ -436,7 +438,26 @@ def test_a_damaged_picture_in_a_shard_says_where_it_is(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", {**PETS, "1.png": PNG[:100]})
     place = scan_folder(tmp_path).index().location(1)
     with pytest.raises(DataError, match=rf"a\.tar, the image at byte {place.begin:,}: "):
-        load(place.path, begin=place.begin, size=place.size)
+        load(place)
+
+
+def test_a_shard_packed_anew_never_gives_images_under_the_labels_of_others(tmp_path: Path) -> None:
+    contents = {
+        f"{key}.bmp": save(Image.new("RGB", (8, 6), (30 * key, 0, 0)), "BMP") for key in range(4)
+    }
+    labels = {f"{key}.cls": str(key % 2) for key in range(4)}
+    shard = write_shard(tmp_path / "a.tar", labels | contents)
+    manifest = scan_shards(shard)
+    before = shard.stat()
+    write_shard(shard, labels | dict(zip(contents, reversed(contents.values()), strict=True)))
+    assert shard.stat().st_size == before.st_size
+    config = StreamConfig(image_size=(6, 8), max_fault_share=1.0)
+    with Stream(manifest, split=None, config=config) as stream:
+        batch = next(stream.epoch(0))
+        assert batch.weights.tolist() == [0, 0, 0, 0]
+        messages = [fault.message for fault in stream.faults.values()]
+    assert {fault.reason for fault in stream.faults.values()} == {"CHANGED"}
+    assert all("a.tar: the archive was written after it was scanned" in each for each in messages)
 
 
 def test_an_id_that_is_not_in_the_manifest_has_no_place(tmp_path: Path) -> None:

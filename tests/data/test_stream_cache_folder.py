@@ -45,7 +45,8 @@ def test_a_root_that_cannot_be_made_is_warned_of_once(tmp_path: Path) -> None:
     with pytest.warns(CacheWarning, match="cannot be kept: Not a directory") as caught:
         assert PixelCache.open(tmp_path / "file" / "kept", KEY, images_root="photos") is None
     (warning,) = caught
-    assert "Set SIGHTLINE_CACHE to a folder that you may write to" in str(warning.message)
+    told = "Name a folder that you may write to: cache=..., or SIGHTLINE_CACHE"
+    assert told in str(warning.message)
 
 
 def test_a_root_of_our_own_making_is_private(root: Path) -> None:

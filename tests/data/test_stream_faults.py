@@ -18,6 +18,7 @@ from small_sets import (
     COUNT,
     LENIENT,
     NUM_TRAIN,
+    SIZE,
     batch_bytes,
     config,
     manifest_below,
@@ -30,8 +31,8 @@ from small_sets import (
     write_pictures,
 )
 
-from sightline.data.stream import Stream
-from sightline.data.stream.cache import list_caches
+from sightline.data.stream import Stream, StreamConfig
+from sightline.data.stream.cache import CacheWarning, list_caches
 from sightline.errors import DataError
 from sightline.records import Manifest
 
@@ -309,9 +310,23 @@ def test_a_file_that_was_touched_is_streamed_but_not_kept(
 ) -> None:
     cache, path = tmp_path / "kept", path_of(manifest, 7)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    found = read(train_stream(manifest, cache=cache))
+    with pytest.warns(CacheWarning, match="was written after it was scanned") as told:
+        found = read(train_stream(manifest, cache=cache))
+    assert str(path) in str(told[0].message)
     assert batch_bytes(found) == batch_bytes(read(train_stream(pictures)))
     assert num_kept(cache) == NUM_TRAIN - 1
+
+
+def test_of_many_touched_files_one_is_named_and_once(manifest: Manifest, tmp_path: Path) -> None:
+    for row in range(COUNT):
+        os.utime(path_of(manifest, row), ns=(0, 7))
+    told: list[str] = []
+    config = StreamConfig(image_size=SIZE, cache=tmp_path / "kept", num_threads=4, batch_size=4)
+    with Stream(manifest, split="train", config=config, say=told.append) as stream:
+        for epoch in range(2):
+            list(stream.epoch(epoch))
+    assert len(told) == 1
+    assert "decoded anew in every epoch. Scan the images again" in told[0]
 
 
 def test_another_picture_of_the_same_size_in_bytes_is_never_kept_for_the_scanned_one(
@@ -320,7 +335,8 @@ def test_another_picture_of_the_same_size_in_bytes_is_never_kept_for_the_scanned
     cache, path = tmp_path / "kept", path_of(manifest, 16)  # grey, of which all are small
     content = bytearray(path.read_bytes())
     path.write_bytes(path_of(manifest, 7).read_bytes().ljust(len(content), b"\0")[: len(content)])
-    read(train_stream(manifest, cache=cache, **LENIENT))
+    with pytest.warns(CacheWarning, match="was written after it was scanned"):
+        read(train_stream(manifest, cache=cache, **LENIENT))
     shutil.copy2(path_of(pictures, 16), path)
     again = read(train_stream(manifest, cache=cache))
     assert batch_bytes(again) == batch_bytes(read(train_stream(pictures)))
@@ -340,9 +356,11 @@ def test_another_picture_is_never_kept_under_the_sha256_of_the_scanned_one(
         sha256=[hashlib.sha256(content).hexdigest() for content in contents],
     )
     shutil.copy(tmp_path / "other", path)
-    read(train_stream(known, cache=tmp_path / "kept", **how))
+    with pytest.warns(CacheWarning, match="was scanned without its time"):
+        read(train_stream(known, cache=tmp_path / "kept", **how))
     path.write_bytes(contents[0])
-    first = read(train_stream(known, cache=tmp_path / "kept", **how))[0].images[0]
+    with pytest.warns(CacheWarning, match="was scanned without its time"):
+        first = read(train_stream(known, cache=tmp_path / "kept", **how))[0].images[0]
     assert not first.any()
 
 

@@ -180,35 +180,39 @@ def test_what_was_taken_before_is_not_read_again(manifest: Manifest, tmp_path: P
 # --- state and position ----------------------------------------------------------------
 
 
+def position(stream: Stream) -> dict[str, int]:
+    return {name: stream.state()[name] for name in ("epoch", "batch")}
+
+
 def test_the_state_counts_what_was_handed_out_not_what_was_read_ahead(manifest: Manifest) -> None:
     with train_stream(manifest, prefetch=4) as stream:
         batches = stream.epoch(3)
         next(batches)
         next(batches)
-        assert stream.state() == {"epoch": 3, "batch": 2}
+        assert position(stream) == {"epoch": 3, "batch": 2}
 
 
 def test_a_new_stream_is_at_the_beginning(manifest: Manifest) -> None:
-    assert train_stream(manifest).state() == {"epoch": 0, "batch": 0}
+    assert position(train_stream(manifest)) == {"epoch": 0, "batch": 0}
 
 
 def test_after_an_epoch_the_state_is_the_next_ones_beginning(manifest: Manifest) -> None:
     stream = train_stream(manifest)
     read(stream, 3)
-    assert stream.state() == {"epoch": 4, "batch": 0}
+    assert position(stream) == {"epoch": 4, "batch": 0}
 
 
 def test_a_resumed_stream_is_where_it_was_saved(manifest: Manifest) -> None:
     stream = train_stream(manifest)
     stream.resume({"epoch": 2, "batch": 5})
-    assert stream.state() == {"epoch": 2, "batch": 5}
+    assert position(stream) == {"epoch": 2, "batch": 5}
 
 
 def test_resuming_after_the_last_batch_ends_the_epoch_at_once(manifest: Manifest) -> None:
     with train_stream(manifest) as stream:
         stream.resume({"epoch": 2, "batch": 6})
         assert list(stream.epoch(2)) == []
-        assert stream.state() == {"epoch": 3, "batch": 0}
+        assert position(stream) == {"epoch": 3, "batch": 0}
 
 
 def test_a_position_to_resume_at_counts_once(manifest: Manifest) -> None:

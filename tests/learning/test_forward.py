@@ -13,8 +13,10 @@ from tiny import Trained, small_recipe, train, write_splits
 
 import sightline as sl
 from sightline.data import images
+from sightline.data.stream import StreamConfig
 from sightline.errors import RunError
 from sightline.learning.models import forward, networks
+from sightline.recipes import change_recipe
 from sightline.runs import Run
 
 IMAGES = np.random.default_rng(0).random((3, 12, 16, 3), np.float32)
@@ -122,6 +124,31 @@ def test_the_scaling_of_the_recipe_goes_into_the_model(scaling: str, factor: flo
     pixels = np.round(IMAGES * 255).astype(np.float32)
     np.testing.assert_allclose(
         whole.predict_on_batch(pixels), model.predict_on_batch(pixels * factor), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scaling", ["mean-std", "per-image"])
+def test_keras_alone_scales_as_the_stream_does(scaling: str, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(40, 200, (5, 12, 16, 1)).astype(np.uint8)
+    pixels = np.repeat(pixels, 3, axis=3)  # grey, so that no rounding of grey is in the way
+    index = sl.index_arrays(pixels[..., :channels], np.arange(5) % 2)
+    recipe = small_recipe(data__channels=channels)
+    found = {"data.scaling": scaling}
+    if scaling == "mean-std":
+        plain = StreamConfig.of(recipe, training=False)
+        measured = sl.measure_scaling(index, split=None, config=plain)
+        found |= {"data.mean": list(measured.mean), "data.std": list(measured.std)}
+    recipe = change_recipe(recipe, found)
+    config = StreamConfig.of(recipe, training=False)
+    model = networks.build(recipe, 2)
+    whole = forward.with_own_scaling(model, recipe)
+    with sl.Stream(index, split=None, config=config) as stream:
+        streamed = next(iter(stream.epoch(0))).images
+    np.testing.assert_allclose(
+        whole.predict_on_batch(pixels.astype(np.float32)),
+        model.predict_on_batch(streamed),
+        atol=1e-5,
     )
 
 

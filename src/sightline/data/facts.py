@@ -43,8 +43,8 @@ def measure(manifest: Manifest, *, sample: int = _SAMPLE) -> DataFacts:
         started = time.perf_counter()
         try:
             place = manifest.locate(record_id)
-            size = place.size if place.begin >= 0 else -1  # a file that grew can still be judged
-            content = images.read_file(place.path, place.begin, size)
+            # A file of its own that grew can still be judged.
+            content = images.read_file(place if place.begin >= 0 else place.path)
             pixels = images.decode(content)
             formats[images.read_header(content).format] += 1
         except DataError as error:

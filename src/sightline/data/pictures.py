@@ -10,20 +10,18 @@ import numpy.typing as npt
 
 from sightline.data import images
 from sightline.data.stream import Stream, StreamConfig
-from sightline.records import Manifest, Picture
+from sightline.records import Location, Manifest, Picture
 
 _SIDE = 160  # px, the longer one
 
 
-def thumbnail(path: Path, caption: str, *, begin: int = -1, size: int = -1) -> Picture:
-    """Return a file, or the `size` bytes at `begin` of an archive, as a small picture.
-
-    Its shape is kept.
+def thumbnail(where: Path | Location, caption: str) -> Picture:
+    """Return a file or record as a small picture of the same shape.
 
     Raises:
         DataError: The file cannot be read as an image.
     """
-    pixels = images.load(path, begin=begin, size=size)
+    pixels = images.load(where)
     height, width = pixels.shape[:2]
     shrink = max(height, width) / _SIDE
     if shrink > 1:

@@ -235,7 +235,8 @@ class RecordIndex:
         """
         again = "Scan the images again."
         try:
-            flat = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+            # A path that is an archive of arrays gives none by itself: hence asarray.
+            flat = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)).view(np.ndarray)
         except (OSError, ValueError, EOFError, TypeError) as error:
             raise DataError(f"{path} cannot be read as an index: {error}. {again}") from error
         magic = flat[: len(_MAGIC)].tobytes() if flat.dtype == np.uint8 and flat.ndim == 1 else b""

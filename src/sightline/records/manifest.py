@@ -82,6 +82,13 @@ class Manifest:
         wrong = set(self.table["split"].drop_nulls().unique()) - set(SPLITS)
         if wrong:
             raise ValueError(f"split must be one of {SPLITS}, got {sorted(wrong)}")
+        weight = pl.col("weight")
+        odd = self.table.filter(weight.is_nan() | weight.is_infinite() | (weight < 0)).head(1)
+        if len(odd):
+            raise ValueError(
+                f"weights must be finite and not negative, got {odd['weight'][0]} for record "
+                f"{odd['record_id'][0]!r}"
+            )
 
     @classmethod
     def make(

@@ -39,7 +39,7 @@ def report_cache(folder: str | Path | None = None) -> CacheReport:
         SetupError: No folder is given, and this user has no home folder.
     """
     root = _root(folder)
-    return CacheReport(root, cache.MAX_BYTES, tuple(cache.list_caches(root)))
+    return CacheReport(root, cache.cache_max_bytes(), tuple(cache.list_caches(root)))
 
 
 def clear_cache(folder: str | Path | None = None) -> cache.Cleared:

@@ -219,8 +219,7 @@ def _thumbnail(run: Run, judged: Evaluation, record_id: str, caption: str) -> Pi
     if Path(judged.root) != run.manifest.root:
         return pictures.thumbnail(Path(judged.root) / record_id, caption)
     place = run.manifest.locate(record_id)
-    part = {} if place.begin < 0 else {"begin": place.begin, "size": place.size}
-    return pictures.thumbnail(Path(place.path), caption, **part)
+    return pictures.thumbnail(place if place.begin >= 0 else Path(place.path), caption)
 
 
 def _missing_pictures(faults: Sequence[tuple[str, str]], count: int) -> str:

@@ -10,29 +10,28 @@ from pathlib import Path
 from sightline.data.images.decoding import Channels, Pixels, RuleSet, decode
 from sightline.data.images.header import DEFAULT_MAX_MEGAPIXELS
 from sightline.errors import DataError
+from sightline.records import Location
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
-def read_file(
-    path: str | Path, begin: int = -1, size: int = -1, *, max_bytes: int | None = None
-) -> bytes:
-    """Return the bytes of a regular file, or a part of them; symbolic links are followed.
+def read_file(where: str | Path | Location, *, max_bytes: int | None = None) -> bytes:
+    """Return the bytes of a regular file, or of a record; symbolic links are followed.
 
     Never waits on a pipe or device, and never changes anything.
 
     Args:
-        path: The file, or the archive that holds it.
-        begin: Where the part begins, bytes; -1 for a file of its own, which is read whole.
-        size: Bytes of the part, -1 to the end of the archive; of a file of its own, the bytes it
-            had when it was scanned, -1 for any.
+        where: A file, which is read whole; or the place of a record, which is read as it was
+            scanned: its file must have as many bytes as then, an archive must not have been
+            written since. What the place does not know is not asked.
         max_bytes: Longer files are refused unread; None for no limit.
 
     Raises:
         DataError: reason MISSING, NOT_A_FILE (a folder, pipe, socket or device), UNREADABLE,
-            TOO_LARGE, CHANGED where it has another size than `size`, or TRUNCATED where the
-            archive ends before the part does.
+            TOO_LARGE, CHANGED where it is not what was scanned, or TRUNCATED where the archive
+            ends before the record does.
     """
+    path, begin, size, mtime_ns = where if isinstance(where, Location) else (where, -1, -1, -1)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -65,6 +64,13 @@ def read_file(
             f"{path}: the archive has {status.st_size:,} bytes, but the image at byte {begin:,} "
             f"ends at byte {begin + size:,}. Copy the archive again, or scan it again.",
             reason="TRUNCATED",
+        )
+    # Other images may stand at the same bytes now, and would come under wrong labels.
+    if mtime_ns not in (-1, status.st_mtime_ns):
+        raise DataError(
+            f"{path}: the archive was written after it was scanned, so the image at byte {begin:,} "
+            "may be another one. Scan it again.",
+            reason="CHANGED",
         )
     return content
 
@@ -122,7 +128,7 @@ def _not_a_file(path: str | Path) -> DataError:
 
 
 def load(
-    path: str | Path,
+    where: str | Path | Location,
     *,
     channels: Channels = 3,
     rule_set: RuleSet = "sightline",
@@ -130,18 +136,15 @@ def load(
     min_size: tuple[int, int] | None = None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     max_bytes: int | None = None,
-    begin: int = -1,
-    size: int = -1,
 ) -> Pixels:
-    """Return the picture at `path`: `read_file`, then `decode` with the same keywords.
+    """Return the picture of a file or record: `read_file`, then `decode` with the same keywords.
 
-    Returns (H, W, channels) uint8, 0..255: grey, RGB or RGBA; see `decode`. A picture in an
-    archive is the `size` bytes at `begin`.
+    Returns (H, W, channels) uint8, 0..255: grey, RGB or RGBA; see `decode`.
 
     Raises:
         DataError: as `read_file` and `decode`, with the path before the message.
     """
-    content = read_file(path, begin, size, max_bytes=max_bytes)
+    content = read_file(where, max_bytes=max_bytes)
     try:
         return decode(
             content,
@@ -153,5 +156,10 @@ def load(
             max_bytes=max_bytes,
         )
     except DataError as error:
-        place = path if begin < 0 else f"{path}, the image at byte {begin:,}"
-        raise DataError(f"{place}: {error}", reason=error.reason) from error
+        raise DataError(f"{_in_words(where)}: {error}", reason=error.reason) from error
+
+
+def _in_words(where: str | Path | Location) -> str:
+    if not isinstance(where, Location):
+        return str(where)
+    return where.path if where.begin < 0 else f"{where.path}, the image at byte {where.begin:,}"

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from sightline.data.stream.cache import cache_root
 from sightline.data.stream.config import StreamConfig
+from sightline.data.stream.cores import usable_cores
 from sightline.data.stream.filling import Fault
-from sightline.data.stream.loader import Stream, usable_cores
+from sightline.data.stream.loader import Stream
 from sightline.data.stream.measuring import measure_scaling
 from sightline.data.stream.order import epoch_order
 

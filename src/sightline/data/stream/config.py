@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
+
 from sightline.data.images import Channels, Interpolation, Quality, RuleSet
 from sightline.data.stream.kernels import Output
 from sightline.data.stream.sampling import Sampling
@@ -22,6 +24,14 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "quality": get_args(Quality),
     "interpolation": get_args(Interpolation),
     "sampling": get_args(Sampling),
+}
+_WHOLE_NUMBERS: Mapping[str, tuple[int, float]] = {  # the least and the most
+    "batch_size": (1, math.inf),
+    "seed": (0, 2**32 - 1),
+    "prefetch": (1, math.inf),
+    "num_threads": (0, math.inf),
+    "max_memory": (1, math.inf),
+    "max_faults": (0, math.inf),
 }
 
 
@@ -53,8 +63,8 @@ class StreamConfig:
         interpolation: For "compat", which of Keras' six.
         background: RGB 0..255 under transparent images, but for "compat".
         cache: Folder under which decoded images are kept between epochs and runs; None decodes
-            anew each time. It never changes a byte of any batch; an image that is kept is still
-            served when its file has gone.
+            anew each time. It changes no byte of any batch as long as the files are those that
+            were scanned; an image that is kept is still served when its file has gone or changed.
         num_threads: Threads that decode; 0 works in the caller's thread; None = usable cores.
         prefetch: Batches in the making or waiting, at most.
         max_memory: Bytes that batches, decoded pictures and work space may take together; fewer
@@ -88,23 +98,45 @@ class StreamConfig:
     max_faults: int = 100
 
     def __post_init__(self) -> None:
-        if len(self.image_size) != 2 or min(self.image_size) < 1:
+        self._make_plain()
+        for name, (least, most) in _WHOLE_NUMBERS.items():
+            value = getattr(self, name)
+            if value is None and name in ("num_threads", "max_memory"):
+                continue
+            if not isinstance(value, int) or not least <= value <= most:
+                wanted = f"at least {least}" if most == math.inf else f"{least}..2**32-1"
+                raise ValueError(f"{name} must be a whole number, {wanted}, got {value!r}")
+        if not _are_whole(self.image_size, 2, 1, math.inf):
             raise ValueError(
-                f"image_size must be (height, width) of at least 1, got {self.image_size}"
+                f"image_size must be (height, width) of at least 1, got {self.image_size!r}"
             )
-        for name, least in (("batch_size", 1), ("prefetch", 1), ("max_faults", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not _are_whole(self.background, 3, 0, 255):
+            raise ValueError(f"background must be RGB 0..255, got {self.background!r}")
+        shuffle: object = self.shuffle
+        if not isinstance(shuffle, bool):
+            raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+        augment: object = self.augment
+        if not isinstance(augment, AugmentSection | None):
+            raise ValueError(
+                f"augment must be an AugmentSection or None, got {augment!r}. Write "
+                "augment=AugmentSection(rotation=20, ...)."
+            )
         if not 0 <= self.max_fault_share <= 1:
             raise ValueError(f"max_fault_share must be 0..1, got {self.max_fault_share}")
-        if len(self.background) != 3 or not all(0 <= part <= 255 for part in self.background):
-            raise ValueError(f"background must be RGB 0..255, got {self.background}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be 0..2**32-1, got {self.seed}")
-        if self.num_threads is not None and self.num_threads < 0:
-            raise ValueError(f"num_threads must be at least 0, got {self.num_threads}")
         self._check_choices()
         self._check_scaling()
+
+    def _make_plain(self) -> None:
+        """Take NumPy's whole numbers, lists and paths as text for what they stand for."""
+        for name in ("image_size", "background", "mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple | np.ndarray):
+                object.__setattr__(self, name, tuple(_plain(part) for part in value))
+        for name in _WHOLE_NUMBERS:
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        cache: object = self.cache
+        if isinstance(cache, str):
+            object.__setattr__(self, "cache", Path(cache).expanduser())
 
     def _check_choices(self) -> None:
         """Refuse what is none of the words of its field, and words that do not go together."""
@@ -199,3 +231,16 @@ class StreamConfig:
             background=recipe.data.background,
             cache=cache,
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as Python's own; True is no number."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return repr(value) if isinstance(value, bool) else value
+
+
+def _are_whole(values: Any, count: int, least: int, most: float) -> bool:
+    if not isinstance(values, tuple) or len(values) != count:
+        return False
+    return all(isinstance(value, int) and least <= value <= most for value in values)

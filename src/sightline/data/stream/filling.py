@@ -80,7 +80,19 @@ class Filler:
         self._local = threading.local()
         self._array = _array_of(index, config)
         self._from_disk = len(index) * config.picture_bytes > _memory() / 2
+        self._say = say
+        self._told_of_change = False
         self.cache = None if index.pixels is not None else _open_cache(index, config, say)
+
+    def open(self) -> None:
+        """Take up the cache again after `close`."""
+        if self.cache is not None and not self.cache.reopen():
+            self.cache = None
+
+    def close(self) -> None:
+        """Let go of the cache, when no thread fills any more."""
+        if self.cache is not None:
+            self.cache.close()
 
     def ready(self, rows: Rows) -> bool:
         """Say whether no file has to be decoded for these rows, as far as can be seen.
@@ -132,7 +144,7 @@ class Filler:
                 raise
             pictures[number] = picture
             made.append(number)
-            if self.cache is not None and self.cache.filling and _is_unchanged(location):
+            if self.cache is not None and self.cache.filling and self._is_unchanged(location):
                 self.cache.write(row, pictures[number])
         picks = np.asarray(made, np.int64)
         self._kernel(pictures, picks, places[picks], making.changes, making.images)
@@ -150,9 +162,7 @@ class Filler:
             picture = np.ascontiguousarray(pixels[row])
         else:
             picture = images.load(
-                location.path,
-                begin=location.begin,
-                size=location.size,
+                location,
                 channels=config.channels,
                 rule_set=config.rule_set,
                 background=config.background,
@@ -165,6 +175,23 @@ class Filler:
             quality=config.quality,
             interpolation=config.interpolation,
         )
+
+    def _is_unchanged(self, location: Location) -> bool:
+        """Say whether a file is still as it was when it was scanned, so that it may be cached."""
+        try:
+            changed = Path(location.path).stat().st_mtime_ns != location.mtime_ns
+        except OSError:
+            return False
+        if changed and not self._told_of_change:
+            self._told_of_change = True
+            why = "was written after it was scanned"
+            if location.mtime_ns < 0:
+                why = "was scanned without its time, so it may have been written since"
+            self._say(
+                f"{location.path} {why}. Its decoded image is not kept, nor that of any other "
+                "such file: they are decoded anew in every epoch. Scan the images again."
+            )
+        return not changed
 
     def _scratch(self, count: int) -> Pixels:
         """Return this thread's own memory for pictures, used again and again."""
@@ -211,14 +238,6 @@ def _open_cache(
         resize_version=images.RESIZE_VERSION,
     )
     return PixelCache.open(config.cache, key, images_root=index.root, say=say)
-
-
-def _is_unchanged(location: Location) -> bool:
-    """Say whether a file is still as it was when it was scanned, so that it may be cached."""
-    try:
-        return Path(location.path).stat().st_mtime_ns == location.mtime_ns
-    except OSError:
-        return False
 
 
 def _memory() -> int:

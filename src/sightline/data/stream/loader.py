@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -16,14 +18,17 @@ import numpy.typing as npt
 from sightline.data.stream import augment
 from sightline.data.stream.cache import warn
 from sightline.data.stream.config import StreamConfig
+from sightline.data.stream.cores import usable_cores
 from sightline.data.stream.filling import Fault, Filler, Making, Rows
 from sightline.data.stream.memory import SLICE, Ring, limits
 from sightline.data.stream.order import shard_positions
+from sightline.data.stream.position import describe, from_state, to_state
 from sightline.data.stream.sampling import make_order
 from sightline.errors import DataError
 from sightline.records import Batch, Manifest, RecordIndex, Split
 
 _KEPT_SLICE = 32  # pictures a task takes from the cache: 1 ms of work, and still in its processor
+_WORKER = "sightline-stream"  # how the threads are called
 _AT_ONCE = 1024  # records whose order and changes are worked out at once: 100 KB
 
 
@@ -47,8 +52,8 @@ class Stream:
             that; by default it becomes a CacheWarning.
 
     Raises:
-        ValueError: shard_index is not below num_shards, the config's memory is too little, or its
-            cache needs to know more about the files.
+        ValueError: shard_index is not below num_shards, there are more shards than records, the
+            config's memory is too little, or its cache needs to know more about the files.
         DataError: The split holds no images, or they do not fit the config.
     """
 
@@ -62,10 +67,6 @@ class Stream:
         num_shards: int = 1,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        if not 0 <= shard_index < num_shards:
-            raise ValueError(
-                f"shard_index must be 0..num_shards-1, got {shard_index} of {num_shards}"
-            )
         self.config = config
         self.faults: dict[int, Fault] = {}
         self._index = manifest.index() if isinstance(manifest, Manifest) else manifest
@@ -83,13 +84,15 @@ class Stream:
             labels=self._index.labels,
             weights=self._index.weights,
         )
-        self._shard = (shard_index, num_shards)
+        self._shard = _checked_shard(shard_index, num_shards, len(self._order))
+        self._about = describe(self._index, self._rows, config, self._shard)
         self._position = (0, 0)
         self._resume_at: tuple[int, int] | None = None
         self._faults_of = -1  # the epoch that `faults` are of
         self._times_closed = 0
         self._threads = usable_cores() if config.num_threads is None else config.num_threads
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_of = os.getpid()  # a process that was forked off has no threads of ours
         fits = limits(config, self._threads)
         # Without threads, working ahead would only keep the caller waiting.
         self._ahead = fits.prefetch if self._threads else 1
@@ -117,28 +120,37 @@ class Stream:
         return self._index.record_id(row)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of one 0-based epoch, in order.
+        """Return the batches of one 0-based epoch, in order.
 
         After `resume`, the epoch of the saved position begins at its saved batch, once.
 
         Raises:
             ValueError: The number is negative.
-            RuntimeError: The stream was closed since this epoch began.
-            DataError: More files than the budget allows could not be read.
+            RuntimeError: From the iterator: the stream was closed since this epoch began, or this
+                process was forked off within it.
+            DataError: From the iterator: more files than the budget allows could not be read.
         """
+        number = operator.index(number)
+        if number < 0:
+            raise ValueError(f"epochs count from 0, got {number}")
+        return self._batches(number)
+
+    def _batches(self, number: int) -> Iterator[Batch]:
         first = self._first_batch(number)
         if not first or number != self._faults_of:  # what could not be read may be readable again
             self.faults.clear()
             self._faults_of = number
-        times_closed = self._times_closed
+        self._filler.open()
+        began = (self._times_closed, os.getpid())
         coming = self._batches_to_come(number, first)
         in_flight: deque[Making] = deque()
         try:
             for position in range(first, len(self)):
-                if self._times_closed != times_closed:
+                if (self._times_closed, os.getpid()) != began:
+                    happened = "closed" if self._times_closed != began[0] else "forked"
                     raise RuntimeError(
-                        f"the stream was closed after batch {position} of epoch {number}. "
-                        f"Ask for epoch({number}) again, or close the stream later."
+                        f"the stream was {happened} after batch {position} of epoch {number}. "
+                        f"Ask for epoch({number}) again, or do that later."
                     )
                 while len(in_flight) < self._ahead and (batch_to_come := next(coming, None)):
                     in_flight.append(self._start(*batch_to_come))
@@ -149,32 +161,47 @@ class Stream:
                 del batch  # its memory may be used again
             self._position = (number + 1, 0)
         finally:
-            _abandon(in_flight)  # closed early, or an error: nothing goes on behind
+            # Closed early, or an error: nothing goes on behind.
+            _abandon(in_flight, wait=not _in_a_worker() and os.getpid() == began[1])
 
-    def state(self) -> dict[str, int]:
-        """Return the position {"epoch", "batch"}: batches handed out, not those read ahead."""
-        return {"epoch": self._position[0], "batch": self._position[1]}
+    def state(self) -> dict[str, Any]:
+        """Return where the stream is, ready for JSON: batches handed out, not those read ahead.
 
-    def resume(self, state: Mapping[str, int]) -> None:
+        {"epoch", "batch", "stream": what decides the order, "faults": those of the epoch so far}.
+        """
+        within = self._position[0] == self._faults_of
+        return to_state(self._position, self._about, self.faults.values() if within else ())
+
+    def resume(self, state: Mapping[str, Any]) -> None:
         """Go on at a position that `state` returned, in this or another process.
 
+        {"epoch": 3, "batch": 0} alone is a position as well.
+
         Raises:
-            ValueError: The position does not exist in an epoch of this stream.
+            ValueError: There is no such position, or it was saved with other images, seed, batch
+                size, sampling or shard.
         """
-        epoch, batch = state.get("epoch", -1), state.get("batch", -1)
-        if epoch < 0 or not 0 <= batch <= len(self):
-            raise ValueError(
-                f"position {dict(state)} is not in an epoch of {len(self)} batches. It was saved "
-                "with other images or another batch size; begin that epoch anew."
-            )
-        self._position = self._resume_at = (epoch, batch)
+        position, faults = from_state(state, num_batches=len(self), stream=self._about)
+        self._position = self._resume_at = position
+        self._faults_of = position[0]
+        self.faults.clear()
+        self.faults.update(faults)
 
     def close(self) -> None:
-        """Stop the threads; the stream may be used again, from a new `epoch` on."""
+        """Stop the threads, let go of the cache; the stream may be used again, from a new `epoch`.
+
+        The images of batches stay as they are.
+        """
         self._times_closed += 1
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        if _in_a_worker():  # Python frees memory in any thread, and none can wait for its own end
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+            return
+        if self._pool is not None and self._pool_of == os.getpid():
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+        self._filler.close()
 
     def __enter__(self) -> Self:
         return self
@@ -189,8 +216,6 @@ class Stream:
 
     def _first_batch(self, number: int) -> int:
         """Return where an epoch begins; a position to resume at counts once."""
-        if number < 0:
-            raise ValueError(f"epochs count from 0, got {number}")
         epoch, batch = self._resume_at or (number, 0)
         self._resume_at = None
         return batch if epoch == number else 0
@@ -235,10 +260,11 @@ class Stream:
             for begin, end in slices:
                 self._filler.fill(making, begin, end)
             return making
-        if self._pool is None:
+        if self._pool is None or self._pool_of != os.getpid():
             # OpenCV's own threads inside ours would fight for the same cores.
             cv2.setNumThreads(1)
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sightline-stream")
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=_WORKER)
+            self._pool_of = os.getpid()
         for begin, end in slices:
             making.tasks.append(self._pool.submit(self._filler.fill, making, begin, end))
         return making
@@ -255,7 +281,7 @@ class Stream:
         return Batch(making.images, labels, targets, making.weights, making.rows)
 
     def _check_budget(self) -> None:
-        count, total = len(self.faults), len(self._rows)
+        count, total = len(self.faults), -(-len(self._rows) // self._shard[1])
         if count <= self.config.fault_budget(total):
             return
         first = "\n".join(f"  {fault.message}" for fault in list(self.faults.values())[:5])
@@ -266,12 +292,28 @@ class Stream:
         )
 
 
-def _abandon(in_flight: Iterable[Making]) -> None:
+def _checked_shard(shard_index: int, num_shards: int, num_records: int) -> tuple[int, int]:
+    if not 0 <= shard_index < num_shards:
+        raise ValueError(f"shard_index must be 0..num_shards-1, got {shard_index} of {num_shards}")
+    if num_shards > num_records:
+        raise ValueError(
+            f"an epoch of {num_records} records cannot be shared by {num_shards} shards: some "
+            "would be empty. Use fewer."
+        )
+    return shard_index, num_shards
+
+
+def _in_a_worker() -> bool:
+    """Say whether this is a thread of a stream, in which Python may free what others left."""
+    return threading.current_thread().name.startswith(_WORKER)
+
+
+def _abandon(in_flight: Iterable[Making], *, wait: bool) -> None:
     """Cancel batches that nobody will take, and wait for what already runs."""
     tasks = [task for making in in_flight for task in making.tasks]
     for task in tasks:
         task.cancel()
-    for task in tasks:
+    for task in tasks if wait else ():
         if not task.cancelled():
             task.exception()
 
@@ -281,10 +323,3 @@ def one_hot(labels: npt.NDArray[np.int32], num_classes: int) -> npt.NDArray[np.f
     if num_classes == 2:
         return np.asarray(labels == 1, np.float32)
     return np.asarray(labels[:, None] == np.arange(num_classes)[None, :], np.float32)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
+import numpy.typing as npt
 
 from sightline.data.stream.config import StreamConfig
 from sightline.data.stream.loader import Stream
@@ -41,25 +43,28 @@ def measure_scaling(
         dtype="uint8",
         layout="channels-last",
     )
-    count = 0
-    sums, squares = np.zeros(config.channels, np.uint64), np.zeros(config.channels, np.uint64)
-    values = np.arange(256, dtype=np.uint64)
+    levels = np.zeros((config.channels, 256), np.int64)
     with Stream(manifest, split=split, config=plain) as stream:
         for batch in stream.epoch(0):
             pixels = batch.images[batch.weights > 0]
-            count += pixels[..., 0].size
             for channel in range(config.channels):
-                seen = np.bincount(pixels[..., channel].reshape(-1), minlength=256)
-                sums[channel] += seen.astype(np.uint64) @ values
-                squares[channel] += seen.astype(np.uint64) @ values**2
-    if not count:
+                found = pixels[..., channel].reshape(-1)
+                levels[channel] += np.bincount(found, minlength=256)
+    if not levels.any():
         raise DataError(f"no image of split {split!r} could be read, so nothing was measured.")
-    mean = sums / count / 255
-    std = np.sqrt(np.maximum(squares / count / 255**2 - mean**2, 0))
-    mean[3:], std[3:] = 0, 1
-    return dataclasses.replace(
-        config,
-        scaling="mean-std",
-        mean=tuple(float(value) for value in mean),
-        std=tuple(float(value) or 1 / 255 for value in std),
-    )
+    measured = [_mean_and_std(each) for each in levels[:3]]
+    if config.channels == 4:
+        measured.append((0.0, 1.0))
+    mean, std = zip(*measured, strict=True)
+    return dataclasses.replace(config, scaling="mean-std", mean=mean, std=std)
+
+
+def _mean_and_std(levels: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return mean and deviation on 0..1 of a channel, from how often each of 256 levels occurs."""
+    # Python's whole numbers, because a difference of large floats would make up a deviation.
+    counts = levels.tolist()
+    count = sum(counts)
+    total = sum(level * times for level, times in enumerate(counts))
+    squares = sum(level**2 * times for level, times in enumerate(counts))
+    deviation = math.sqrt(count * squares - total**2) / count
+    return total / count / 255, (deviation or 1) / 255

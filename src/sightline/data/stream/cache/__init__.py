@@ -21,21 +21,21 @@ from sightline.data.stream.cache.folder import cache_root
 from sightline.data.stream.cache.key import CacheKey, Quality
 from sightline.data.stream.cache.pixels import CacheWarning, PixelCache, warn
 from sightline.data.stream.cache.room import (
-    MAX_BYTES,
     CacheSummary,
     Cleared,
+    cache_max_bytes,
     clear_caches,
     list_caches,
 )
 
 __all__ = [
-    "MAX_BYTES",
     "CacheKey",
     "CacheSummary",
     "CacheWarning",
     "Cleared",
     "PixelCache",
     "Quality",
+    "cache_max_bytes",
     "cache_root",
     "clear_caches",
     "list_caches",

@@ -20,7 +20,13 @@ from xxhash import xxh3_64_intdigest
 from sightline.data.stream.cache import folder as places
 from sightline.data.stream.cache.folder import SUM_BYTES, Claim
 from sightline.data.stream.cache.key import CacheKey
-from sightline.data.stream.cache.room import MAX_BYTES, Limits, bytes_of_row, room_for, sweep
+from sightline.data.stream.cache.room import (
+    Limits,
+    bytes_of_row,
+    cache_max_bytes,
+    room_for,
+    sweep,
+)
 from sightline.errors import SetupError
 
 Pixels = npt.NDArray[np.uint8]
@@ -78,9 +84,15 @@ class PixelCache:
     """
 
     def __init__(
-        self, mapped: _Mapped, key: CacheKey, limits: Limits, say: Callable[[str], None]
+        self,
+        claim: Callable[[], _Mapped],
+        key: CacheKey,
+        limits: Limits,
+        say: Callable[[str], None],
     ) -> None:
+        mapped = claim()
         self.folder = mapped.claim.folder
+        self._claim = claim
         self.filling = True
         self.damaged = 0
         self._mapped: _Mapped | None = mapped
@@ -98,7 +110,7 @@ class PixelCache:
         key: CacheKey,
         *,
         images_root: str | Path,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int | None = None,
         keep_free_bytes: int | None = None,
         say: Callable[[str], None] = warn,
     ) -> Self | None:
@@ -108,8 +120,9 @@ class PixelCache:
             root: The folder of all that is kept; None takes `cache_root()`.
             key: What the pixels depend on; also how many rows of which shape.
             images_root: Where the images are, for people who look at the list.
-            max_bytes: What all caches together may take on the disk. Others that nobody has open
-                make room, the least recently used first.
+            max_bytes: What all caches together may take on the disk; None takes
+                `cache_max_bytes()`. Others that nobody has open make room, the least recently
+                used first.
             keep_free_bytes: What stays free on the disk; None keeps 2 GiB, or 5 % where that is
                 less.
             say: Takes the one sentence that says why images are not kept. By default it becomes
@@ -117,20 +130,26 @@ class PixelCache:
 
         Raises:
             ValueError: A limit is negative.
+            SetupError: SIGHTLINE_CACHE_GB is no number.
         """
-        limits = Limits(max_bytes, keep_free_bytes)
+        limits = Limits(cache_max_bytes() if max_bytes is None else max_bytes, keep_free_bytes)
         shown = os.fsencode(images_root).decode(errors="replace")
+
+        def claim() -> _Mapped:
+            return _Mapped.of(
+                places.claim(root or places.cache_root(), key, images_root=shown), key
+            )
+
         try:
-            root = root or places.cache_root()
-            mapped = _Mapped.of(places.claim(root, key, images_root=shown), key)
+            cache = cls(claim, key, limits, say)
         except (OSError, SetupError) as error:
             say(
                 f"decoded images cannot be kept: {_why(error)}. They are decoded anew in every "
-                "epoch. Set SIGHTLINE_CACHE to a folder that you may write to."
+                "epoch. Name a folder that you may write to: cache=..., or SIGHTLINE_CACHE."
             )
             return None
-        sweep(mapped.claim.folder.parent)
-        return cls(mapped, key, limits, say)
+        sweep(cache.folder.parent)
+        return cache
 
     @property
     def rows(self) -> Pixels:
@@ -241,6 +260,16 @@ class PixelCache:
         """Let go of the files; arrays that were handed out stay readable."""
         self._mapped = None
 
+    def reopen(self) -> bool:
+        """Take the files again after `close`; False, said once, where that is not possible."""
+        if self._mapped is None:
+            try:
+                self._mapped = self._claim()
+            except (OSError, SetupError) as error:
+                self._stop(_why(error))
+                return False
+        return True
+
     def __enter__(self) -> Self:
         return self
 
@@ -306,7 +335,8 @@ class PixelCache:
             self._say(
                 f"no more decoded images are kept in {self.folder}: {reason}. Those that are "
                 "missing are decoded anew in every epoch. Make room (`sightline cache` lists "
-                "what is kept), or set SIGHTLINE_CACHE to a folder on a larger disk."
+                "what is kept), name a folder on a larger disk (cache=..., or SIGHTLINE_CACHE), "
+                "or allow more (SIGHTLINE_CACHE_GB)."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import shutil
 import stat
@@ -15,8 +16,9 @@ import numpy as np
 
 from sightline.data.stream.cache import folder as places
 from sightline.data.stream.cache.folder import ABOUT, ROWS, SUM_BYTES, SUMS, USED, Claim
+from sightline.errors import SetupError
 
-MAX_BYTES = 50 * 10**9  # of all caches together
+_MAX_BYTES = 50 * 10**9  # of all caches together
 
 _STEP = 8 << 20  # bytes that one process may write before it counts again
 _BLOCK = 4096  # bytes of most file systems' blocks
@@ -35,7 +37,7 @@ class Limits:
             so small that this is less.
     """
 
-    max_bytes: int = MAX_BYTES
+    max_bytes: int = _MAX_BYTES
     keep_free_bytes: int | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +86,26 @@ class Cleared:
     removed: tuple[CacheSummary, ...]
     in_use: tuple[CacheSummary, ...]
     failed: tuple[tuple[Path, OSError], ...]
+
+
+def cache_max_bytes() -> int:
+    """Return what all caches together may take: SIGHTLINE_CACHE_GB, else 50 GB.
+
+    Raises:
+        SetupError: The variable is no number of at least 0.
+    """
+    given = os.environ.get("SIGHTLINE_CACHE_GB")
+    if not given:
+        return _MAX_BYTES
+    try:
+        gigabytes = float(given)
+    except ValueError:
+        gigabytes = math.nan
+    if not 0 <= gigabytes < math.inf:
+        raise SetupError(
+            f"SIGHTLINE_CACHE_GB must be a number of gigabytes, such as 50, got {given!r}."
+        )
+    return int(gigabytes * 10**9)
 
 
 def bytes_of_row(row_bytes: int) -> int:
