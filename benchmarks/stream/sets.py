@@ -32,7 +32,7 @@ SETS = {
     one.name: one
     for one in (
         ImageSet("S", "chest X-rays, 224x224", "chest_xray/train", 1280),
-        ImageSet("H", "generated, 600x450", "", 640),
+        ImageSet("H", "generated, 600x450", "", 2016),
         ImageSet("X", "chest X-rays as taken, to 2,890 pixels", "chest_xray_original_sample", 256),
         ImageSet("HAM", "HAM10000 skin images, 200x150", "ham10000_csv", 1280),
     )

@@ -19,6 +19,7 @@ from sightline.data.sources import (
     ScanOptions,
     index_folder,
     read_source,
+    scan_files,
     scan_folder,
     scan_shards,
     scan_splits,
@@ -414,6 +415,33 @@ def test_shards_that_are_not_there_are_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message):
         scan_shards(given)
+
+
+# --- without labels --------------------------------------------------------------------
+
+
+def test_images_of_shards_are_found_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    first = write_shard(tmp_path / "shards/a.tar", {"1.png": PNG, "1.txt": "words", "x/2.png": PNG})
+    second = write_shard(tmp_path / "b.TAR", {"0.jpg": save(PICTURE, "JPEG")})
+    (tmp_path / "plain.png").write_bytes(PNG)
+    manifest = scan_files([tmp_path / "shards", first, second, tmp_path / "plain.png"])
+    assert manifest.table["record_id"].to_list() == [
+        "b.TAR/0.jpg", "plain.png", "shards/a.tar/1.png", "shards/a.tar/x/2.png",
+    ]  # fmt: skip
+    assert manifest.table["label"].null_count() == 4
+    config = StreamConfig(image_size=NOISE.shape[:2])
+    with Stream(manifest, split=None, config=config) as stream:
+        batch = next(stream.epoch(0))
+    assert batch.weights.tolist() == [1, 1, 1, 1]
+    for image in batch.images[1:]:
+        np.testing.assert_array_equal(image, NOISE * np.float32(1 / 255))
+
+
+def test_a_shard_without_an_image_is_refused(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "a.tar", {"1.txt": "words"})
+    with pytest.raises(DataError, match=r"a\.tar holds no images\. Remove it"):
+        scan_files([shard])
 
 
 # --- a part of a file ------------------------------------------------------------------

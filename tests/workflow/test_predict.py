@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_the_order_of_the_paths_changes_nothing(trained: sl.Run, unlabelled: Pat
 
 def test_a_file_named_twice_has_one_row(trained: sl.Run, unlabelled: Path) -> None:
     assert len(predict(trained, unlabelled, unlabelled / "0.png", unlabelled / "deep")) == 8
+
+
+def test_a_shard_is_predicted_as_its_images_are(
+    trained: sl.Run, unlabelled: Path, tmp_path: Path
+) -> None:
+    shard = tmp_path / "images.tar"
+    with tarfile.open(shard, "w") as archive:
+        archive.add(unlabelled, arcname=".")
+    plain, packed = predict(trained, unlabelled), predict(trained, shard)
+    names = [f"images.tar/{name}" for name in plain.table["record_id"]]
+    assert packed.table["record_id"].to_list() == names
+    np.testing.assert_array_equal(packed.probabilities, plain.probabilities)
 
 
 def test_predicting_twice_gives_the_same(trained: sl.Run, unlabelled: Path) -> None:

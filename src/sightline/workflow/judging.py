@@ -65,7 +65,7 @@ def predict(
 
     Args:
         run: A run or its folder; it may be read-only.
-        paths: Image files, or folders, which are read at every depth.
+        paths: Image files, .tar shards, or folders, which are read at every depth.
         out: Stream the rows into this .csv or .parquet file in bounded memory, and return its
             path. Columns: file (relative to the current folder where it lies inside), predicted,
             p_CLASS for every class (0..1), reason.

@@ -12,16 +12,19 @@ import polars as pl
 
 from sightline.data.sources.kept import FILES_SCHEMA, KeptFiles
 from sightline.data.sources.options import DEFAULTS, ScanOptions
+from sightline.data.sources.shards import holds_shards, read_shards
 from sightline.data.sources.walk import absolute, is_utf8, relative, walk
 from sightline.errors import DataError
 from sightline.records import Manifest
 
 
 def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> Manifest:
-    """Return the manifest of files and folders, in any order, without labels.
+    """Return the manifest of files, shards and folders, in any order, without labels.
 
-    Folders are read at every depth. A file that is named is taken whatever its extension; a
-    file that is reached twice is there once. The root is the common parent folder.
+    Folders are read at every depth; where one holds .tar shards and no image file, the images in
+    the shards are taken. A file that is named is a shard if it is called .tar, else it is taken
+    whatever its extension; one that is reached twice is there once. The root is the common parent
+    folder.
 
     Raises:
         DataError: No path is given, one does not exist or is neither file nor folder, or there
@@ -41,27 +44,39 @@ def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> 
             raise DataError(f"{path} is neither a file nor a folder. Name image files.")
     root = os.path.commonpath([*folders, *(str(Path(path).parent) for path in files)])
     ignored: Counter[str] = Counter()
+    shards = [relative(path, root) for path in files if _is_shard(path)]
     parts = []
     for folder in folders:
         kept = KeptFiles()
-        ignored += walk(folder, kept, follow_links=options.follow_links).ignored
+        tree = walk(folder, kept, follow_links=options.follow_links)
         place = relative(folder, root)
-        start = pl.lit(_readable(f"{place}/") if place else "")
-        parts.append(kept.table().with_columns(record_id=start + pl.col("record_id")))
+        start = _readable(f"{place}/") if place else ""
+        if holds_shards(tree):
+            shards += [f"{start}{name}" for name in tree.archives]
+        else:
+            ignored += tree.ignored
+            parts.append(kept.table().with_columns(record_id=pl.lit(start) + pl.col("record_id")))
     named = [
         (_readable(relative(path, root)), about.st_size, about.st_mtime_ns)
         for path, about in files.items()
+        if not _is_shard(path)
     ]
     parts.append(pl.DataFrame(named, schema=FILES_SCHEMA, orient="row"))
-    table = pl.concat(parts)
+    inside, passed_over = read_shards(root, sorted(set(shards)), options, labelled=False)
+    ignored += passed_over
+    table = pl.concat([*parts, inside], how="diagonal")
     if not len(table):
         raise DataError(f"there is no image in {', '.join(list(folders)[:5])}")
-    if len(parts) > 1:
+    if len(parts) + len(shards) > 1:
         table = table.unique("record_id", keep="last").sort("record_id")
     groups = options.groups(table["record_id"])
     if groups is not None:
         table = table.with_columns(groups.alias("group"))
     return Manifest.make(Path(root), table, ignored=ignored)
+
+
+def _is_shard(path: str) -> bool:
+    return path.lower().endswith(".tar")
 
 
 def _stat(path: str) -> os.stat_result:

@@ -7,7 +7,7 @@ import os
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -35,15 +35,15 @@ class Sample(NamedTuple):
         image: Name of the image's member.
         begin: Where its data begin in the shard, bytes.
         size: Bytes.
-        label: Text or a whole number.
+        label: Text or a whole number; None where labels are not asked for.
         label_member: Name of the member that the label is from.
     """
 
     image: str
     begin: int
     size: int
-    label: str | int
-    label_member: str
+    label: str | int | None = None
+    label_member: str = ""
 
 
 class _Member(NamedTuple):
@@ -64,8 +64,12 @@ class _Shard:
         return DataError(f"{self.path}, member {member!r}: {what}")
 
 
-def samples_of(path: str) -> tuple[list[Sample], int, Counter[str]]:
+def samples_of(path: str, *, labelled: bool = True) -> tuple[list[Sample], int, Counter[str]]:
     """Return the samples of a shard in order, its time in nanoseconds, and what was passed over.
+
+    Args:
+        path: The shard.
+        labelled: One image a key with its label; False takes every image without one.
 
     Raises:
         DataError: The shard cannot be read, is compressed, cut short, or not in the layout.
@@ -78,11 +82,8 @@ def samples_of(path: str) -> tuple[list[Sample], int, Counter[str]]:
                 raise DataError(f"{path} is not a file. Give the .tar files themselves.")
             shard = _Shard(path, file)
             _refuse_compressed(shard)
-            by_key: dict[str, list[_Member]] = {}
-            for member in _members(shard, about.st_size, ignored):
-                key = member.name[: len(member.name) - len(member.extension)].removesuffix(".")
-                by_key.setdefault(key, []).append(member)
-            samples = [_sample(shard, key, members) for key, members in by_key.items()]
+            members = _members(shard, about.st_size, ignored)
+            samples = _by_key(shard, members) if labelled else _images(members)
     except FileNotFoundError:
         raise DataError(f"there is no shard {path}. Check the path for a typing error.") from None
     except tarfile.TarError as error:
@@ -92,7 +93,8 @@ def samples_of(path: str) -> tuple[list[Sample], int, Counter[str]]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Check its disk.") from error
     if not samples:
-        raise DataError(f"{path} holds no samples. Remove it, or write it again.")
+        what = "samples" if labelled else "images"
+        raise DataError(f"{path} holds no {what}. Remove it, or write it again.")
     return samples, about.st_mtime_ns, ignored
 
 
@@ -131,6 +133,22 @@ def _kind_passed_over(entry: tarfile.TarInfo, name: str) -> str | None:
     if any(is_hidden(part) for part in name.split("/")):
         return HIDDEN
     return None if entry.isreg() else NOT_REGULAR
+
+
+def _images(members: Iterable[_Member]) -> list[Sample]:
+    return [
+        Sample(member.name, member.begin, member.size)
+        for member in members
+        if _is_image(member.extension)
+    ]
+
+
+def _by_key(shard: _Shard, members: Iterable[_Member]) -> list[Sample]:
+    by_key: dict[str, list[_Member]] = {}
+    for member in members:
+        key = member.name[: len(member.name) - len(member.extension)].removesuffix(".")
+        by_key.setdefault(key, []).append(member)
+    return [_sample(shard, key, found) for key, found in by_key.items()]
 
 
 def _sample(shard: _Shard, key: str, members: list[_Member]) -> Sample:

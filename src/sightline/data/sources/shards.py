@@ -157,6 +157,7 @@ def read_shards(
     options: ScanOptions,
     *,
     class_names: Sequence[str] | None = None,
+    labelled: bool = True,
 ) -> tuple[pl.DataFrame, Counter[str]]:
     """Return one row an image of every shard, and how many members were passed over, by kind.
 
@@ -165,6 +166,7 @@ def read_shards(
         shards: Their paths relative to `root`.
         options: Whether links may lead out of `root`.
         class_names: What numbers stand for.
+        labelled: False takes every image, without a label.
 
     Raises:
         DataError: As `scan_shards`.
@@ -177,7 +179,7 @@ def read_shards(
         _refuse_place(path, shard)
         if not options.follow_links and Path(path).is_symlink():
             refuse_outside(path, root)
-        samples, mtime_ns, passed_over = samples_of(path)
+        samples, mtime_ns, passed_over = samples_of(path, labelled=labelled)
         ignored += passed_over
         columns = {
             "record_id": [f"{shard}/{sample.image}" for sample in samples],
@@ -199,11 +201,11 @@ class _Nothing:
         """Let the images go."""
 
 
-def _label(path: str, sample: Sample, class_names: tuple[str, ...] | None) -> str:
+def _label(path: str, sample: Sample, class_names: tuple[str, ...] | None) -> str | None:
     """Return the label of a sample; a number stands for a class name where there are any."""
     label = sample.label
-    if class_names is None:
-        return str(label)
+    if class_names is None or label is None:
+        return None if label is None else str(label)
     if isinstance(label, int) and 0 <= label < len(class_names):
         return class_names[label]
     if label in class_names:
