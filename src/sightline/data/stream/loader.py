@@ -1,34 +1,27 @@
-"""Threads that make batches, a bounded number of them in flight, delivery in order."""
+"""The order of batches, their delivery, and what becomes of files that cannot be read."""
 
 from __future__ import annotations
 
 import operator
 import os
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sightline.data.stream import augment
-from sightline.data.stream.cache import warn
 from sightline.data.stream.config import StreamConfig
-from sightline.data.stream.cores import usable_cores
-from sightline.data.stream.filling import Fault, Filler, Making, Rows
-from sightline.data.stream.memory import SLICE, Ring, limits
+from sightline.data.stream.engine import Engine, abandon, finish
+from sightline.data.stream.filling import Fault, Making, Rows
 from sightline.data.stream.order import shard_positions
 from sightline.data.stream.position import describe, from_state, to_state
 from sightline.data.stream.sampling import make_order
 from sightline.errors import DataError
 from sightline.records import Batch, Manifest, RecordIndex, Split
 
-_KEPT_SLICE = 32  # pictures a task takes from the cache: 1 ms of work, and still in its processor
-_WORKER = "sightline-stream"  # how the threads are called
 _AT_ONCE = 1024  # records whose order and changes are worked out at once: 100 KB
 
 
@@ -90,15 +83,7 @@ class Stream:
         self._resume_at: tuple[int, int] | None = None
         self._faults_of = -1  # the epoch that `faults` are of
         self._times_closed = 0
-        self._threads = usable_cores() if config.num_threads is None else config.num_threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_of = os.getpid()  # a process that was forked off has no threads of ours
-        fits = limits(config, self._threads)
-        # Without threads, working ahead would only keep the caller waiting.
-        self._ahead = fits.prefetch if self._threads else 1
-        self._filler = Filler(self._index, config, decode_bytes=fits.decode_bytes, say=say or warn)
-        shape = (config.batch_size, *config.output().shape)
-        self._ring = Ring(shape, config.dtype, keep=self._ahead + 1)
+        self._engine = Engine(self._index, config, say=say)
 
     def __len__(self) -> int:
         """Batches of one epoch (of this shard)."""
@@ -140,7 +125,7 @@ class Stream:
         if not first or number != self._faults_of:  # what could not be read may be readable again
             self.faults.clear()
             self._faults_of = number
-        self._filler.open()
+        self._engine.open()
         began = (self._times_closed, os.getpid())
         coming = self._batches_to_come(number, first)
         in_flight: deque[Making] = deque()
@@ -152,7 +137,7 @@ class Stream:
                         f"the stream was {happened} after batch {position} of epoch {number}. "
                         f"Ask for epoch({number}) again, or do that later."
                     )
-                while len(in_flight) < self._ahead and (batch_to_come := next(coming, None)):
+                while len(in_flight) < self._engine.ahead and (batch_to_come := next(coming, None)):
                     in_flight.append(self._start(*batch_to_come))
                 batch = self._finish(in_flight[0])
                 in_flight.popleft()
@@ -161,8 +146,7 @@ class Stream:
                 del batch  # its memory may be used again
             self._position = (number + 1, 0)
         finally:
-            # Closed early, or an error: nothing goes on behind.
-            _abandon(in_flight, wait=not _in_a_worker() and os.getpid() == began[1])
+            abandon(in_flight, process=began[1])  # closed early, or an error: nothing goes on
 
     def state(self) -> dict[str, Any]:
         """Return where the stream is, ready for JSON: batches handed out, not those read ahead.
@@ -193,15 +177,7 @@ class Stream:
         The images of batches stay as they are.
         """
         self._times_closed += 1
-        if _in_a_worker():  # Python frees memory in any thread, and none can wait for its own end
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
-            return
-        if self._pool is not None and self._pool_of == os.getpid():
-            self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = None
-        self._filler.close()
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -247,32 +223,15 @@ class Stream:
                 yield rows[place : place + size], changes.part(place, place + size)
 
     def _start(self, rows: Rows, changes: augment.Changes) -> Making:
-        """Lay out one batch and hand its slices to the threads."""
+        """Begin one batch."""
         weights = self._index.weights[rows].astype(np.float32)
         if self.config.sampling == "weighted":  # the weights have had their effect
             weights[:] = 1
-        making = Making(
-            images=self._ring.take(len(rows)), rows=rows, weights=weights, changes=changes
-        )
-        step = _KEPT_SLICE if self._filler.ready(rows) else SLICE
-        slices = [(begin, min(begin + step, len(rows))) for begin in range(0, len(rows), step)]
-        if self._threads == 0:
-            for begin, end in slices:
-                self._filler.fill(making, begin, end)
-            return making
-        if self._pool is None or self._pool_of != os.getpid():
-            # OpenCV's own threads inside ours would fight for the same cores.
-            cv2.setNumThreads(1)
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=_WORKER)
-            self._pool_of = os.getpid()
-        for begin, end in slices:
-            making.tasks.append(self._pool.submit(self._filler.fill, making, begin, end))
-        return making
+        return self._engine.start(rows, weights, changes)
 
     def _finish(self, making: Making) -> Batch:
         """Wait for a batch, take note of its faults, and make the noun."""
-        for task in making.tasks:
-            task.result()
+        finish(making)
         for fault in sorted(making.faults, key=lambda fault: fault.row):
             self.faults[fault.row] = fault
         self._check_budget()
@@ -301,21 +260,6 @@ def _checked_shard(shard_index: int, num_shards: int, num_records: int) -> tuple
             "would be empty. Use fewer."
         )
     return shard_index, num_shards
-
-
-def _in_a_worker() -> bool:
-    """Say whether this is a thread of a stream, in which Python may free what others left."""
-    return threading.current_thread().name.startswith(_WORKER)
-
-
-def _abandon(in_flight: Iterable[Making], *, wait: bool) -> None:
-    """Cancel batches that nobody will take, and wait for what already runs."""
-    tasks = [task for making in in_flight for task in making.tasks]
-    for task in tasks:
-        task.cancel()
-    for task in tasks if wait else ():
-        if not task.cancelled():
-            task.exception()
 
 
 def one_hot(labels: npt.NDArray[np.int32], num_classes: int) -> npt.NDArray[np.float32]:
