@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def scanned(manifest: Manifest, **columns: list[Any]) -> Manifest:
 
 def path_of(manifest: Manifest, row: int) -> Path:
     return manifest.root / str(manifest.table["record_id"][row])
+
+
+@contextmanager
+def without_files(manifest: Manifest) -> Iterator[None]:
+    """Take the pictures away for a while: then only what is kept can be served."""
+    away = manifest.root.with_name("away")
+    manifest.root.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(manifest.root)
 
 
 def config(**changes: Any) -> StreamConfig:

@@ -28,7 +28,8 @@ _AT_ONCE = 1024  # records whose order and changes are worked out at once: 100 K
 class Stream:
     """Batches of one split, epoch after epoch; a pure function of (manifest, config, epoch).
 
-    A record's pixels depend on nothing else: not on threads, batch size, shard or cache. A file
+    A record's pixels depend on nothing else: not on threads, batch size, shard or cache; only how
+    large a file may be follows from `max_memory`, threads and batch size, where that is set. A file
     that cannot be read keeps its place in the batch with weight 0 and a black image, and is
     recorded in `faults`, which are those of the epoch in hand; past the budget of the config it
     is an error. Not for use from several threads at once; several streams may run side by side.
