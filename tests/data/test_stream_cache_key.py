@@ -26,6 +26,7 @@ PIXELS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"quality": "best"}),
     ({}, {"quality": "compat", "interpolation": "bilinear"}),
     ({"quality": "best"}, {"quality": "compat", "interpolation": "bilinear"}),
+    ({"quality": "compat"}, {"quality": "compat", "crop_to_aspect_ratio": True}),
     ({}, {"background": (0, 0, 0)}),
     ({}, {"background": (255, 255, 0)}),
     ({"quality": "best"}, {"quality": "best", "background": (0, 255, 255)}),

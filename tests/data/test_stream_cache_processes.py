@@ -30,6 +30,7 @@ KEY = CacheKey(
     channels=3,
     quality="fast",
     interpolation="bilinear",
+    crop_to_aspect_ratio=False,
     rule_set="sightline",
     background=(255, 255, 255),
     resize_version=1,
@@ -67,6 +68,7 @@ def fill(cache):
 
 KEY = CacheKey(index_fingerprint="x", num_rows=40, image_size=(101, 100), channels=3,
     quality="fast", interpolation="bilinear", rule_set="sightline", background=(0, 0, 0),
+    crop_to_aspect_ratio=False,
     resize_version=1)
 """
 ROW_BYTES = 101 * 100 * 3
@@ -342,6 +344,7 @@ print(json.dumps(told))
 KILLING = """
 KEY = CacheKey(index_fingerprint="x", num_rows=200, image_size=(512, 512), channels=3,
     quality="fast", interpolation="bilinear", rule_set="sightline", background=(0, 0, 0),
+    crop_to_aspect_ratio=False,
     resize_version=1)
 images = [image(row) for row in range(8)]
 rng, rows = np.random.default_rng(0), np.arange(200)

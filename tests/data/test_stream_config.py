@@ -53,6 +53,12 @@ def test_a_setting_never_changes() -> None:
         config().seed = 1  # type: ignore[misc]
 
 
+def test_only_compat_crops_to_the_shape() -> None:
+    with pytest.raises(ValueError, match='crop_to_aspect_ratio needs quality="compat", got \'fast'):
+        config(crop_to_aspect_ratio=True)
+    assert config(crop_to_aspect_ratio=True, quality="compat").crop_to_aspect_ratio
+
+
 def test_sampling_at_random_without_shuffling_is_refused() -> None:
     with pytest.raises(ValueError, match=r"sampling='weighted' draws at random.* shuffle=True"):
         config(sampling="weighted")

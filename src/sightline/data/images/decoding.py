@@ -31,7 +31,7 @@ RuleSet = Literal["sightline", "keras"]
 Channels = Literal[1, 3, 4]
 Pixels = npt.NDArray[np.uint8]
 
-DECODER_VERSION = 1  # part of every cache key: raise it when any file decodes differently
+DECODER_VERSION = 2  # part of every cache key: raise it when any file decodes differently
 
 # Bytes for each pixel of a file while it is decoded and resized, beside its content.
 _PIXEL_BYTES = {("JPEG", "L"): 12, ("JPEG", "RGB"): 14, ("JPEG", "CMYK"): 44}
@@ -127,6 +127,12 @@ def _by_keras_rules(content: bytes, header: Header, channels: Channels) -> Pixel
     if header.mode == "LAB":
         raise _unknown_range(header)  # Keras cannot show it either
     image = _open(content, header)
+    if channels == 1 and image.mode in ("I;16", "I"):
+        raise DataError(
+            f"Keras shows this {header.format} file's grey in values up to 65,535, which 8 bits do "
+            "not hold. Convert the file, or take quality fast or best, which scale it.",
+            reason="UNSUPPORTED_DEPTH",
+        )
     if channels != 4:
         image.info.pop("transparency", None)  # convert would drop it, with a warning
     return _as_array(image, channels)

@@ -34,6 +34,7 @@ def resize(
     *,
     quality: Quality = "fast",
     interpolation: Interpolation = "nearest",
+    crop: bool = False,
 ) -> Pixels:
     """Return the picture at exactly `size` (height, width), the aspect ratio not kept.
 
@@ -47,6 +48,8 @@ def resize(
         size: (height, width), both at least 1.
         quality: Which way.
         interpolation: For "compat" alone.
+        crop: Of "compat" alone: take the largest middle part of the size's shape, as Keras'
+            `keep_aspect_ratio` does, instead of squeezing the whole.
 
     Raises:
         ValueError: The image, the size, the quality or the interpolation is none of these.
@@ -62,15 +65,26 @@ def resize(
         )
     if image.shape[:2] == (height, width):
         return image
+    if crop and quality != "compat":
+        raise ValueError(f'only quality "compat" crops to the shape of the size, got {quality!r}')
     if quality == "fast":
         resized: Pixels = cv2.resize(image, (width, height), interpolation=_method(image, size))
-    elif quality == "compat" and interpolation == "nearest":  # as Pillow's, and faster
+    elif quality == "compat" and interpolation == "nearest" and not crop:  # as Pillow's, and faster
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     else:
         picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
         chosen = "bilinear" if quality == "best" else interpolation
-        resized = np.array(picture.resize((width, height), _FILTERS[chosen]))
+        box = _middle(image.shape[:2], size) if crop else None
+        resized = np.array(picture.resize((width, height), _FILTERS[chosen], box=box))
     return resized.reshape(height, width, image.shape[2])  # both drop a single channel's axis
+
+
+def _middle(sides: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the largest middle part of the shape of `size`."""
+    height = min(sides[0], sides[1] * size[0] // size[1])
+    width = min(sides[1], sides[0] * size[1] // size[0])
+    left, top = (sides[1] - width) // 2, (sides[0] - height) // 2
+    return left, top, left + width, top + height
 
 
 def _method(image: Pixels, size: tuple[int, int]) -> int:

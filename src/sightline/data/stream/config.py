@@ -61,6 +61,7 @@ class StreamConfig:
             pixels of `keras.utils.load_img`, odd files included. `docs/benchmarks.md` has their
             costs and differences.
         interpolation: For "compat", which of Keras' six.
+        crop_to_aspect_ratio: For "compat": cut out the middle instead of squeezing the whole.
         background: RGB 0..255 under transparent images, but for "compat".
         cache: Folder under which decoded images are kept between epochs and runs; None decodes
             anew each time. It changes no byte of any batch as long as the files are those that
@@ -89,6 +90,7 @@ class StreamConfig:
     layout: Literal["channels-last", "channels-first"] = "channels-last"
     quality: Quality = "fast"
     interpolation: Interpolation = "nearest"
+    crop_to_aspect_ratio: bool = False
     background: tuple[int, int, int] = (255, 255, 255)
     cache: Path | None = None
     num_threads: int | None = None
@@ -112,9 +114,6 @@ class StreamConfig:
             )
         if not _are_whole(self.background, 3, 0, 255):
             raise ValueError(f"background must be RGB 0..255, got {self.background!r}")
-        shuffle: object = self.shuffle
-        if not isinstance(shuffle, bool):
-            raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         augment: object = self.augment
         if not isinstance(augment, AugmentSection | None):
             raise ValueError(
@@ -123,6 +122,7 @@ class StreamConfig:
             )
         if not 0 <= self.max_fault_share <= 1:
             raise ValueError(f"max_fault_share must be 0..1, got {self.max_fault_share}")
+        self._check_switches()
         self._check_choices()
         self._check_scaling()
 
@@ -137,6 +137,14 @@ class StreamConfig:
         cache: object = self.cache
         if isinstance(cache, str):
             object.__setattr__(self, "cache", Path(cache).expanduser())
+
+    def _check_switches(self) -> None:
+        """Refuse switches that are neither on nor off, or without effect."""
+        for name in ("shuffle", "crop_to_aspect_ratio"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        if self.crop_to_aspect_ratio and self.quality != "compat":
+            raise ValueError(f'crop_to_aspect_ratio needs quality="compat", got {self.quality!r}')
 
     def _check_choices(self) -> None:
         """Refuse what is none of the words of its field, and words that do not go together."""

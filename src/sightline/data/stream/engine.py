@@ -15,7 +15,7 @@ from sightline.data.stream.augment import Changes
 from sightline.data.stream.cache import warn
 from sightline.data.stream.config import StreamConfig
 from sightline.data.stream.cores import usable_cores
-from sightline.data.stream.filling import Filler, Making, Rows
+from sightline.data.stream.filling import After, Filler, Making, Rows
 from sightline.data.stream.memory import SLICE, Ring, limits
 from sightline.records import RecordIndex
 
@@ -58,16 +58,28 @@ class Engine:
         """Take up the cache again after `close`; before the first batch of an epoch."""
         self._filler.open()
 
-    def start(self, rows: Rows, weights: npt.NDArray[np.float32], changes: Changes) -> Making:
+    def start(
+        self,
+        rows: Rows,
+        weights: npt.NDArray[np.float32],
+        changes: Changes,
+        after: After | None = None,
+    ) -> Making:
         """Lay out one batch and hand its slices to the threads.
 
         Args:
             rows: (B,) int64 rows of the index; B is at most the config's batch size.
             weights: (B,) float32; those of unreadable files become 0.
             changes: Of each place.
+            after: Called with the images and the places that have just been filled, in the thread
+                that did it.
         """
         making = Making(
-            images=self._ring.take(len(rows)), rows=rows, weights=weights, changes=changes
+            images=self._ring.take(len(rows)),
+            rows=rows,
+            weights=weights,
+            changes=changes,
+            after=after,
         )
         step = _KEPT_SLICE if self._filler.ready(rows) else SLICE
         slices = [(begin, min(begin + step, len(rows))) for begin in range(0, len(rows), step)]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from sightline.records import Location, RecordIndex
 
 Pixels = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
+After = Callable[[npt.NDArray[Any], int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Making:
         rows: (B,) manifest rows.
         weights: (B,) float32; those of faults become 0.
         changes: Of each place.
+        after: What is done with the images from one place to another when they are filled.
         tasks: What is under way.
         faults: Files that could not be read.
     """
@@ -51,6 +54,7 @@ class Making:
     rows: Rows
     weights: npt.NDArray[np.float32]
     changes: Changes
+    after: After | None = None
     tasks: list[Future[None]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -110,6 +114,11 @@ class Filler:
 
     def fill(self, making: Making, begin: int, end: int) -> None:
         """Put the images of places `begin`..`end`-1 into a batch; faults become zeros."""
+        self._fill(making, begin, end)
+        if making.after is not None:
+            making.after(making.images, begin, end)
+
+    def _fill(self, making: Making, begin: int, end: int) -> None:
         places = np.arange(begin, end, dtype=np.int64)
         rows = making.rows[begin:end]
         if self._array is not None:
@@ -174,6 +183,7 @@ class Filler:
             config.image_size,
             quality=config.quality,
             interpolation=config.interpolation,
+            crop=config.crop_to_aspect_ratio,
         )
 
     def _is_unchanged(self, location: Location) -> bool:
@@ -233,6 +243,7 @@ def _open_cache(
         channels=config.channels,
         quality=config.quality,
         interpolation=config.interpolation if config.quality == "compat" else "",
+        crop_to_aspect_ratio=config.crop_to_aspect_ratio,
         rule_set=config.rule_set,
         background=config.background,
         resize_version=images.RESIZE_VERSION,

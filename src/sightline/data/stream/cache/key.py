@@ -37,6 +37,7 @@ class CacheKey:
         channels: 3 = RGB, 1 = grey, 4 = RGBA.
         quality: How files are decoded and resized.
         interpolation: Its name, as the resizing code knows it.
+        crop_to_aspect_ratio: Whether the middle is cut out instead of squeezing the whole.
         rule_set: How odd files are decoded.
         background: RGB 0..255 under transparent images.
         resize_version: Of the resizing code.
@@ -56,6 +57,7 @@ class CacheKey:
     channels: int
     quality: Quality
     interpolation: str
+    crop_to_aspect_ratio: bool
     rule_set: RuleSet
     background: tuple[int, int, int]
     resize_version: int

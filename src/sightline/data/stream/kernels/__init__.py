@@ -61,7 +61,7 @@ class Output:
 
 Kernel = Callable[
     [
-        npt.NDArray[np.uint8],
+        npt.NDArray[np.uint8] | npt.NDArray[np.float32],
         npt.NDArray[np.int64],
         npt.NDArray[np.int64],
         Changes,
@@ -102,7 +102,7 @@ def make_kernel(output: Output, *, engine: Literal["numba", "opencv", "any"] = "
     run = _runner(engine, settings, output)
 
     def kernel(
-        source: npt.NDArray[np.uint8],
+        source: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
         picks: npt.NDArray[np.int64],
         places: npt.NDArray[np.int64],
         changes: Changes,

@@ -3,7 +3,7 @@
 Numba compiles one version for each (channels, fill mode, layout) at its first use and keeps it on
 disk. Three things make it twice as fast as OpenCV's warpAffine on the same pixels:
 
-- a pixel's three channels are fetched as one unaligned 32-bit word;
+- a pixel's three bytes are fetched as one unaligned 32-bit word;
 - the compiler is told that the output overlaps nothing, so it may vectorise the fetches
   (LLVM's "gather" instructions where the processor has them);
 - the scaling to float happens in the same pass.
@@ -26,7 +26,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.cpython.unsafe import tuple as tuples
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 NEAREST, CONSTANT, REFLECT, WRAP = range(4)
 
@@ -77,6 +77,42 @@ def _byte(word: Any, channel: Any) -> Any:
     return np.float32(np.int32((word >> np.uint32(8 * channel)) & np.uint32(255)))
 
 
+def _corner(pixels: Any, at: Any) -> Any:
+    """Return what `_level` needs of the pixel at an offset: its word, or for floats its place."""
+    raise NotImplementedError
+
+
+def _level(pixels: Any, corner: Any, channel: Any) -> Any:
+    """Return one channel of a pixel as float32."""
+    raise NotImplementedError
+
+
+def _most(pixels: Any) -> Any:
+    """Return the largest value: 255, and infinity for floats."""
+    raise NotImplementedError
+
+
+@overload(_corner, inline="always", strict=False)  # annotations differ
+def _corner_of(pixels: Any, at: Any) -> Any:  # noqa: ARG001
+    if pixels.dtype == types.uint8:
+        return lambda pixels, at: _load_word(pixels, at)
+    return lambda pixels, at: at  # noqa: ARG005
+
+
+@overload(_level, inline="always", strict=False)  # annotations differ
+def _level_of(pixels: Any, corner: Any, channel: Any) -> Any:  # noqa: ARG001
+    if pixels.dtype == types.uint8:
+        return lambda pixels, corner, channel: _byte(corner, channel)  # noqa: ARG005
+    return lambda pixels, corner, channel: pixels[corner + channel]
+
+
+@overload(_most, inline="always", strict=False)  # annotations differ
+def _most_of(pixels: Any) -> Any:
+    if pixels.dtype == types.uint8:
+        return lambda pixels: np.float32(255)  # noqa: ARG005
+    return lambda pixels: np.float32(np.inf)  # noqa: ARG005
+
+
 @njit(inline="always")
 def _between(a: Any, b: Any, c: Any, d: Any, right: Any, down: Any) -> Any:
     """Return the bilinear mean of four corners: a b above c d."""
@@ -119,7 +155,7 @@ def _warp(pixels: Any, matrix: Any, brightness: Any, look: Any, out: Any) -> Non
     channels = len(scale)
     last_x, last_y = np.int32(width - 1), np.int32(height - 1)
     right_end, low_end = np.float64(last_x), np.float64(last_y)
-    full, b, ground = np.float32(255), np.float32(brightness), np.float32(fill_value)
+    full, b, ground = _most(pixels), np.float32(brightness), np.float32(fill_value)
     step, row_step = np.int32(channels), np.int32(width * channels)
     apart, between = (1, height * width) if len(layout) == 2 else (channels, 1)
     across_x, across_y = matrix[0, 0], matrix[1, 0]
@@ -138,13 +174,15 @@ def _warp(pixels: Any, matrix: Any, brightness: Any, look: Any, out: Any) -> Non
             x1 = np.int32(min(np.int32(x0 + np.int32(1)), last_x) * step)
             y1 = np.int32(min(np.int32(y0 + np.int32(1)), last_y) * row_step)
             x0, y0 = np.int32(x0 * step), np.int32(y0 * row_step)
-            p = _load_word(pixels, np.int32(y0 + x0))
-            q = _load_word(pixels, np.int32(y0 + x1))
-            r = _load_word(pixels, np.int32(y1 + x0))
-            s = _load_word(pixels, np.int32(y1 + x1))
+            p = _corner(pixels, np.int32(y0 + x0))
+            q = _corner(pixels, np.int32(y0 + x1))
+            r = _corner(pixels, np.int32(y1 + x0))
+            s = _corner(pixels, np.int32(y1 + x1))
             place = (y * width + x) * apart
             for c in range(channels):
-                value = _between(_byte(p, c), _byte(q, c), _byte(r, c), _byte(s, c), right, down)
+                above, aside = _level(pixels, p, c), _level(pixels, q, c)
+                below, across = _level(pixels, r, c), _level(pixels, s, c)
+                value = _between(above, aside, below, across, right, down)
                 if len(fill) == 1 + CONSTANT:
                     value = value if inside else ground
                 if c < 3:  # alpha is not brightened
@@ -156,7 +194,7 @@ def _warp(pixels: Any, matrix: Any, brightness: Any, look: Any, out: Any) -> Non
 def _scaled(pixels: Any, brightness: Any, look: Any, out: Any) -> None:
     """Write min(pixel * brightness, 255) * scale + offset, no pixel moved."""
     _, _, _, _, scale, offset, layout, _ = look
-    channels, full = len(scale), np.float32(255)
+    channels, full = len(scale), _most(pixels)
     count, even = len(out) // channels, channels < 4
     for c in range(1, channels):
         even = even and scale[c] == scale[0] and offset[c] == offset[0]
@@ -187,7 +225,9 @@ def _finish(values: Any, shift: Any, brightness: Any, look: Any) -> None:
         for i in range(count):
             at = begin + i * step
             value = min(max(values[at] + move, low), high)
-            values[at] = min(max(value * b, np.float32(0)), full) * scale[c] + offset[c]
+            if b != 1:  # floats of any range are never brightened
+                value = min(max(value * b, np.float32(0)), full)
+            values[at] = value * scale[c] + offset[c]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
@@ -259,7 +299,7 @@ def _floats(
     shifts: Any,
     out: Any,
 ) -> None:
-    spare = np.empty(source.shape[1] + 3, np.uint8)
+    spare = np.empty(source.shape[1] + 3, source.dtype)
     for number in range(len(picks)):
         at = places[number]
         pixels = _readable(source[picks[number]], spare)
@@ -277,7 +317,7 @@ def _bytes(
     shifts: Any,
     out: Any,
 ) -> None:
-    spare = np.empty(source.shape[1] + 3, np.uint8)
+    spare = np.empty(source.shape[1] + 3, source.dtype)
     values = np.empty(source.shape[1], np.float32)
     for number in range(len(picks)):
         at = places[number]
@@ -298,7 +338,8 @@ def batch(
 ) -> Callable[..., None]:
     """Return the compiled kernel of a batch.
 
-    Its arguments: source (M, H*W*C) uint8; picks (P,) int64 rows of it; places (P,) int64 rows of
+    Its arguments: source (M, H*W*C) uint8, or float32 of any range, which only moves, shifts and
+    scales; picks (P,) int64 rows of it; places (P,) int64 rows of
     everything that follows; matrices (B, 2, 3) float64, or (0, 2, 3) where no pixel is moved;
     brightness (B,) and shifts (B,) float32; out (B, H*W*C) float32, or uint8 with
     `whole_numbers`.

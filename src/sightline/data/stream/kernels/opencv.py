@@ -45,7 +45,7 @@ def batch(
         return result
 
     def kernel(
-        source: npt.NDArray[np.uint8],
+        source: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
         picks: npt.NDArray[np.int64],
         places: npt.NDArray[np.int64],
         matrices: npt.NDArray[np.float64],
