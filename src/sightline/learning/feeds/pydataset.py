@@ -1,31 +1,123 @@
-"""A stream as a Keras PyDataset with the right number of batches in every epoch.
-
-What Keras 3.15 asks of a PyDataset, and what is made of it here:
-
-* `fit` shuffles the numbers of the batches, so a number says nothing of the order: within an
-  epoch the first batch asked for is the stream's first. Outside one, number i is batch i.
-* A call of `fit` or `evaluate` begins by asking for `workers`. It may then look at one or two
-  batches, within an epoch or outside of one, and ends that by `on_epoch_end` before its first own
-  epoch: the first end of a call does not count.
-* With TensorFlow the batches are asked for by another thread, ahead of the training.
-* `fit(steps_per_epoch=5)` is not told to a PyDataset, but counted against `num_batches` across
-  epochs: where that is 6, epochs get 5, 1, 5, 1 ... batches. So the feed itself is told the steps,
-  has as many batches, and warns of an epoch that begins with what another one left.
-"""
+"""PyDatasets with the right number of batches in every epoch: of a stream, and of anything."""
 
 from __future__ import annotations
 
 import threading
-import warnings
-from typing import Literal
+from abc import abstractmethod
+from typing import Any
 
 import keras
 
 from sightline.data.stream import Stream
 from sightline.learning.feeds.batches import Arrays, Reader, arrays, checked_epoch, checked_steps
+from sightline.learning.feeds.passes import Passes
+
+_LEFT_OVER = (
+    "This epoch of Keras has only what another one left of {batches} batches, because "
+    "`steps_per_epoch` of `fit` is not the feed's number of batches. Give it to the feed instead: "
+    "keras_dataset(stream, steps_per_epoch=...)."
+)
 
 
-class KerasDataset(keras.utils.PyDataset):
+class Epochwise(keras.utils.PyDataset):
+    """Batches that are given in order, whatever numbers Keras asks for; a fixed number an epoch.
+
+    Subclasses say by `take` what batch comes at a place of an epoch.
+    """
+
+    def __init__(self, num_batches: int, *, first_epoch: int = 0, told: str = _LEFT_OVER) -> None:
+        super().__init__()
+        self._num_batches = num_batches
+        self._current = self._epoch = first_epoch
+        self._passes = Passes(told)
+        self._lock = threading.RLock()  # TensorFlow asks from a thread of its own
+
+    @abstractmethod
+    def take(self, epoch: int, place: int, *, looking: bool) -> Any:
+        """Return the batch at a place of an epoch.
+
+        Args:
+            epoch: 0-based.
+            place: 0-based; within an epoch they come in order.
+            looking: Whether it is a look outside of Keras' own epochs: it comes again there.
+        """
+
+    def left(self) -> None:
+        """Do what is due when an epoch, or a look, has ended or was given up."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self._num_batches
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch, as Keras asks for them."""
+        return self._num_batches
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that comes next."""
+        return self._epoch
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a batch: within an epoch of Keras the next one, else number `index`.
+
+        Raises:
+            IndexError: There is no such batch.
+        """
+        with self._lock:
+            if not 0 <= index < self._num_batches:
+                raise IndexError(f"batch {index} is not one of 0..{self._num_batches - 1}")
+            looking = not self._passes.within or self._passes.only_looking
+            place = self._passes.ask(index, self._num_batches)
+            return self.take(self._current, place, looking=looking)
+
+    def on_epoch_begin(self) -> None:
+        """Begin an epoch: batches are now given in order."""
+        with self._lock:
+            self.left()
+            self._passes.begin_epoch()
+            self._current = self._epoch
+            self._epoch += self.epochs_a_pass()
+
+    def epochs_a_pass(self) -> int:
+        """Return how many epochs of `take` one of Keras takes."""
+        return 1
+
+    def on_epoch_end(self) -> None:
+        """End an epoch, or Keras' look at the first batches."""
+        with self._lock:
+            if not self._passes.end_epoch(self._num_batches):
+                self._epoch = self._current
+            self.left()
+            self._current = self._epoch
+
+    @property
+    def workers(self) -> int:
+        """1: batches come in order, and Keras' queue stays out of the way."""
+        with self._lock:  # Keras asks when a call of `fit`, `evaluate` or `predict` begins
+            self.left()
+            self._passes.begin_call()
+            self._current = self._epoch
+        return 1
+
+    @workers.setter
+    def workers(self, value: int) -> None:
+        """Refuse any other number."""
+        _refuse("workers", value, 1)
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """False: batches are not copied from other processes."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: bool) -> None:
+        """Refuse True."""
+        _refuse("use_multiprocessing", value, False)
+
+
+class KerasDataset(Epochwise):
     """Whole batches of a stream for `fit`, `evaluate` and `predict`.
 
         feed = keras_dataset(stream)
@@ -47,142 +139,51 @@ class KerasDataset(keras.utils.PyDataset):
     Raises:
         DataError: From `fit` and `feed[i]`: more files than the stream's budget could not be
             read. With TensorFlow `fit` raises its InvalidArgumentError, with the same text.
+        RuntimeError: From `fit`: the feed was closed within an epoch.
     """
 
     def __init__(
         self, stream: Stream, *, steps_per_epoch: int | None, first_epoch: int, images_only: bool
     ) -> None:
-        super().__init__()
-        self._epoch = checked_epoch(first_epoch)
+        super().__init__(
+            checked_steps(steps_per_epoch) or len(stream), first_epoch=checked_epoch(first_epoch)
+        )
         self._images_only = images_only
-        self._epoch_batches = len(stream)
-        self._steps = checked_steps(steps_per_epoch) or self._epoch_batches
-        self._state: Literal["outside", "within", "closed within"] = "outside"
-        self._only_looking = False  # a call of Keras has begun, none of its epochs
-        self._current = self._epoch
-        self._places: dict[int, int] = {}  # Keras' number of a batch -> its place in the epoch
-        self._unasked: set[int] = set()  # what Keras' way through the numbers left for later
+        self._stream_batches = len(stream)
+        self._closed_within = False
         self._reader = Reader(stream)
-        self._lock = threading.RLock()  # TensorFlow asks from a thread of its own
 
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return self._steps
+    def take(self, epoch: int, place: int, *, looking: bool) -> Arrays:  # noqa: ARG002
+        """Return a batch of the stream."""
+        if self._closed_within:
+            # TensorFlow's thread may ask on after its call: that must start nothing again.
+            raise RuntimeError(
+                f"batch {place} was asked for after its epoch was left. Close a feed after "
+                "`fit`, not within."
+            )
+        epochs, number = divmod(place, self._stream_batches)
+        return arrays(self._reader.batch(epoch + epochs, number), images_only=self._images_only)
 
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch, as Keras asks for them."""
-        return self._steps
+    def left(self) -> None:
+        """End the stream's threads."""
+        self._closed_within = False
+        self._reader.close()
 
-    @property
-    def epoch(self) -> int:
-        """The stream's epoch that comes next: `first_epoch` of a feed that is to go on here."""
-        return self._epoch
-
-    def __getitem__(self, index: int) -> Arrays:
-        """Return a batch: within an epoch of Keras the next one, else number `index`.
-
-        Raises:
-            IndexError: There is no such batch.
-            RuntimeError: Keras asks for it, and the feed was closed within the epoch.
-            DataError: More files than the stream's budget could not be read.
-        """
-        with self._lock:
-            if not 0 <= index < self._steps:
-                raise IndexError(f"batch {index} is not one of 0..{self._steps - 1}")
-            epochs, number = divmod(self._place(index), self._epoch_batches)
-            batch = self._reader.batch(self._current + epochs, number)
-            return arrays(batch, images_only=self._images_only)
-
-    def on_epoch_begin(self) -> None:
-        """Begin an epoch: batches are now given in the stream's order."""
-        with self._lock:
-            self._leave("within")
-            self._current = self._epoch
-            self._epoch += -(-self._steps // self._epoch_batches)
-
-    def on_epoch_end(self) -> None:
-        """End an epoch, or Keras' look at the first batches."""
-        with self._lock:
-            if self._state == "outside" or self._only_looking:
-                self._epoch = self._current
-                self._unasked = set()
-            elif not self._places:  # TensorFlow had asked for its batches ahead
-                self._warn()
-            self._only_looking = False
-            self._leave("outside")
-            self._current = self._epoch
+    def epochs_a_pass(self) -> int:
+        """Return how many epochs of the stream one of Keras takes."""
+        return -(-len(self) // self._stream_batches)
 
     def close(self) -> None:
         """Leave an epoch that was not finished, and end the stream's threads."""
         with self._lock:
-            self._leave("outside" if self._state == "outside" else "closed within")
+            self.left()
+            self._closed_within = self._passes.within
 
     def __enter__(self) -> KerasDataset:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def workers(self) -> int:
-        """1: the stream has threads of its own, and Keras' queue stays out of the way."""
-        with self._lock:
-            self._leave("outside")
-            self._only_looking = True
-            self._current = self._epoch
-            self._unasked = set()
-        return 1
-
-    @workers.setter
-    def workers(self, value: int) -> None:
-        """Refuse any other number."""
-        _refuse("workers", value, 1)
-
-    @property
-    def use_multiprocessing(self) -> bool:
-        """False: a stream is not copied into other processes."""
-        return False
-
-    @use_multiprocessing.setter
-    def use_multiprocessing(self, value: bool) -> None:
-        """Refuse True."""
-        _refuse("use_multiprocessing", value, False)
-
-    def _place(self, index: int) -> int:
-        """Return which batch of the epoch is meant by Keras' number."""
-        if self._state == "outside":
-            return index
-        if self._state == "closed within":
-            # TensorFlow's thread may ask on after its call: that must start nothing again.
-            raise RuntimeError(
-                f"batch {index} was asked for after its epoch was left. Close a feed after "
-                "`fit`, not within."
-            )
-        if not self._places:
-            self._begin_numbers(index)
-        self._unasked.discard(index)
-        return self._places.setdefault(index, len(self._places))  # asked again: the same again
-
-    def _begin_numbers(self, index: int) -> None:
-        """See whether an epoch's first number begins a new way through all of them."""
-        if index in self._unasked:
-            self._warn()
-        else:
-            self._unasked = set(range(self._steps))
-
-    def _warn(self) -> None:
-        warnings.warn(
-            f"This epoch of Keras has only what another one left of {self._steps} batches, "
-            "because `steps_per_epoch` of `fit` is not the feed's number of batches. Give it to "
-            "the feed instead: keras_dataset(stream, steps_per_epoch=...).",
-            stacklevel=2,
-        )
-
-    def _leave(self, state: Literal["outside", "within", "closed within"]) -> None:
-        self._state = state
-        self._places.clear()
-        self._reader.close()
 
 
 def _refuse(name: str, value: object, only: object) -> None:
