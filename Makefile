@@ -7,7 +7,7 @@ PEERS := .venv-bench/.installed
 FFCV := ffcv==1.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench bench-stream lock clean
+.PHONY: help demo test test-all check fix bench bench-stream bench-dropin lock clean
 
 help:       ## print this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -60,7 +60,11 @@ bench-stream: $(PEERS)  ## the stream beside its peers, 25 minutes: make bench-s
 		$(if $(DATA)$(IMAGES),--data "$(or $(DATA),$(IMAGES))")
 	.venv-bench/bin/python -m benchmarks.stream.page docs/benchmarks.json docs/benchmarks.md
 
-bench: bench-stream     ## another name for bench-stream
+bench-dropin: $(INSTALLED)  ## the drop-in beside Keras' own class, 6 minutes: make bench-dropin DATA=folder
+	$(BIN)/python -m benchmarks.dropin --json docs/dropin.json \
+		$(if $(DATA)$(IMAGES),--data "$(or $(DATA),$(IMAGES))")
+
+bench: bench-stream bench-dropin     ## both
 
 lock:                   ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \

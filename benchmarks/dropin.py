@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="folder of the real sets")
     parser.add_argument("--minutes", type=float, default=6.0, help="for everything")
-    parser.add_argument("--images", type=int, default=640, help="of each set")
+    parser.add_argument("--images", type=int, default=1888, help="of each set")
     parser.add_argument("--json", type=Path, help="write the figures here")
     asked = parser.parse_args()
     report: dict[str, Any] = {"machine": describe(), "races": {}}

@@ -82,8 +82,8 @@ class RecordIndex:
         begins: (n,) int64 offset of the data in an archive, -1 = a file of its own; None: every
             record is a file of its own.
         content_digest: sha256 of all contents in order; None where a content is not known.
-        pixels: (n, H, W, C) uint8 where the records are rows of an array instead of files; never
-            written to the index file.
+        pixels: (n, H, W, C) uint8, or float32 of any range that is already at its size, where the
+            records are rows of an array instead of files; never written to the index file.
     """
 
     root: Path
@@ -99,7 +99,7 @@ class RecordIndex:
     mtimes: npt.NDArray[np.int64] | None = None
     begins: npt.NDArray[np.int64] | None = None
     content_digest: str | None = None
-    pixels: npt.NDArray[np.uint8] | None = None
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32] | None = None
 
     @classmethod
     def make(

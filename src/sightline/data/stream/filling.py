@@ -212,7 +212,7 @@ class Filler:
         return pictures[:count]
 
 
-def _array_of(index: RecordIndex, config: StreamConfig) -> Pixels | None:
+def _array_of(index: RecordIndex, config: StreamConfig) -> npt.NDArray[Any] | None:
     """Return the array that the kernel can read as it is; None where pictures must be made."""
     if index.pixels is None:
         return None
@@ -222,7 +222,14 @@ def _array_of(index: RecordIndex, config: StreamConfig) -> Pixels | None:
             f"the pictures of the array have {shape[2]} channels, and {config.channels} are asked "
             f"for. Set channels={shape[2]}, or convert the array."
         )
-    return index.pixels if shape == wanted and index.pixels.flags.c_contiguous else None
+    if shape == wanted and index.pixels.flags.c_contiguous:
+        return index.pixels
+    if index.pixels.dtype != np.uint8:
+        raise DataError(
+            f"pictures of {index.pixels.dtype} are taken as they are: an array of {wanted}, in C "
+            f"order, was expected, got {shape}. Resize it, or convert it to uint8."
+        )
+    return None
 
 
 def _open_cache(

@@ -54,6 +54,19 @@ def _word_at(_: Any, array: Any, offset: Any) -> Any:  # noqa: ARG001 - Numba na
     return types.uint32(array, types.int64), codegen
 
 
+def _float_at(_: Any, array: Any, offset: Any) -> Any:  # noqa: ARG001
+    """Return one float32 of a flat array that nothing here writes to."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        value = builder.load(builder.gep(data, [args[1]]))
+        value.align = 4
+        value.set_metadata("noalias", _own_memory(builder.module))
+        return value
+
+    return types.float32(array, types.int64), codegen
+
+
 def _put(_: Any, array: Any, offset: Any, value: Any) -> Any:  # noqa: ARG001
     """Put one float32 at a place of a flat array that nothing else here reads."""
 
@@ -68,6 +81,7 @@ def _put(_: Any, array: Any, offset: Any, value: Any) -> Any:  # noqa: ARG001
 
 
 _load_word: Any = intrinsic(_word_at)
+_load_float: Any = intrinsic(_float_at)
 _store: Any = intrinsic(_put)
 _replaced: Any = tuples.tuple_setitem
 
@@ -103,7 +117,7 @@ def _corner_of(pixels: Any, at: Any) -> Any:  # noqa: ARG001
 def _level_of(pixels: Any, corner: Any, channel: Any) -> Any:  # noqa: ARG001
     if pixels.dtype == types.uint8:
         return lambda pixels, corner, channel: _byte(corner, channel)  # noqa: ARG005
-    return lambda pixels, corner, channel: pixels[corner + channel]
+    return lambda pixels, corner, channel: _load_float(pixels, corner + channel)
 
 
 @overload(_most, inline="always", strict=False)  # annotations differ
