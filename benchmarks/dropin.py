@@ -87,6 +87,7 @@ def _told(name: str, results: dict[str, Result], first: float, later: float) -> 
         wall = [turn["images"] / turn["wall"] for turn in result.steady]
         rates[key] = {
             "first_cpu": result.cold["images"] / result.cold["cpu"],
+            "first_wall": result.cold["images"] / result.cold["wall"],
             "later_cpu": statistics.median(steady),
             "later_wall": statistics.median(wall),
         }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from sightline.preprocessing.image import ImageDataGenerator, predict_generator
 
 pytestmark = QUIET
+BACKEND = keras.config.backend()
 
 
 @pytest.fixture
@@ -284,3 +289,18 @@ def test_a_picture_too_large_for_whitening_is_refused(folders: Path) -> None:
     iterator = generator.flow_from_directory(str(folders), target_size=(80, 80))
     with pytest.raises(ValueError, match=r"19,200 values would need a matrix of 3 GB.* 12,000"):
         generator.fit_stream(iterator)
+
+
+@pytest.mark.parametrize("backend", sorted({"jax", "tensorflow", "torch"} - {BACKEND}))
+def test_every_other_backend_gives_every_epoch_its_steps(backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", __file__, "-k", "steps or plain_fit or repeated"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout

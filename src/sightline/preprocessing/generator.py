@@ -18,6 +18,12 @@ from sightline.preprocessing.affine import (
     flip_axis,
     shift_brightness,
 )
+from sightline.preprocessing.arguments import (
+    checked_brightness,
+    checked_class_mode,
+    checked_data_format,
+    checked_zoom,
+)
 from sightline.preprocessing.drawing import Parameters, draw
 from sightline.preprocessing.iterators import (
     DataFrameIterator,
@@ -109,7 +115,7 @@ class ImageDataGenerator:
         self.width_shift_range = width_shift_range
         self.height_shift_range = height_shift_range
         self.shear_range = shear_range
-        self.zoom_range = _zoom(zoom_range)
+        self.zoom_range = checked_zoom(zoom_range)
         self.channel_shift_range = channel_shift_range
         self.fill_mode = fill_mode
         self.cval = cval
@@ -119,7 +125,7 @@ class ImageDataGenerator:
         self.preprocessing_function = preprocessing_function
         self.dtype = keras.config.floatx() if dtype is None else dtype
         self.interpolation_order = interpolation_order
-        self.data_format = _data_format(data_format)
+        self.data_format = checked_data_format(data_format)
         first = self.data_format == "channels_first"
         self.channel_axis, self.row_axis, self.col_axis = (1, 2, 3) if first else (3, 1, 2)
         if validation_split and not 0 < validation_split < 1:
@@ -132,7 +138,7 @@ class ImageDataGenerator:
         self.std: Array | None = None
         self.zca_whitening_matrix: Array | None = None
         self._override()
-        self.brightness_range = _brightness(brightness_range)
+        self.brightness_range = checked_brightness(brightness_range)
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
         self.mode: Mode = mode
@@ -238,30 +244,12 @@ class ImageDataGenerator:
         return DataFrameIterator(
             dataframe, directory, self, x_col=x_col, y_col=y_col, weight_col=weight_col,
             target_size=target_size, color_mode=color_mode, classes=classes,
-            class_mode=self._checked_extras(class_mode, kwargs),
+            class_mode=checked_class_mode(class_mode, kwargs, strict=self.strict_keras),
             data_format=self.data_format, batch_size=batch_size, shuffle=shuffle, seed=seed,
             save_to_dir=save_to_dir, save_prefix=save_prefix, save_format=save_format,
             subset=subset, interpolation=interpolation,
             keep_aspect_ratio=keep, validate_filenames=validate_filenames, dtype=self.dtype,
         )  # fmt: skip
-
-    def _checked_extras(self, class_mode: str | None, extras: dict[str, Any]) -> str | None:
-        """Return the class mode, and say what becomes of arguments that are none any more."""
-        for name, told in _DEPRECATED.items():
-            if name in extras:
-                warnings.warn(told, DeprecationWarning, stacklevel=3)
-        if class_mode == "other":
-            told = '`class_mode="other"` is deprecated, please use `class_mode="raw"`.'
-            warnings.warn(told, DeprecationWarning, stacklevel=3)
-            class_mode = "raw"
-        unknown = sorted(set(extras) - set(_DEPRECATED) - {"keep_aspect_ratio"})
-        if unknown and not self.strict_keras:
-            raise TypeError(
-                f"flow_from_dataframe() has no argument {unknown[0]!r}, got "
-                f"{unknown[0]}={extras[unknown[0]]!r}. Correct its name or leave it out; "
-                "strict_keras=True ignores it, as Keras does."
-            )
-        return class_mode
 
     def standardize(self, x: Array) -> Array:
         """Return a picture, or a batch of them, centred and scaled as the arguments ask.
@@ -473,41 +461,3 @@ class ImageDataGenerator:
         self.std = self.std if found.std is None else found.std
         if found.whitening is not None:
             self.zca_whitening_matrix = found.whitening
-
-
-_DEPRECATED = {
-    "has_ext": "has_ext is deprecated, filenames in the dataframe have to match the exact "
-    "filenames in disk.",
-    "sort": "sort is deprecated, batches will be created in thesame order than the filenames "
-    "provided if `shuffle`is set to `False`.",
-    "drop_duplicates": "drop_duplicates is deprecated, you can drop duplicates by using the "
-    "pandas.DataFrame.drop_duplicates method.",
-}
-
-
-def _zoom(given: Any) -> list[float]:
-    if isinstance(given, float | int):
-        return [1 - given, 1 + given]
-    if len(given) == 2 and all(isinstance(value, float | int) for value in given):
-        return [given[0], given[1]]
-    raise ValueError(
-        f"`zoom_range` should be a float or a tuple or list of two floats. Received: {given}"
-    )
-
-
-def _brightness(given: Any) -> Any:
-    if given is not None and (not isinstance(given, tuple | list) or len(given) != 2):
-        raise ValueError(
-            f"`brightness_range should be tuple or list of two floats. Received: {given}"
-        )
-    return given
-
-
-def _data_format(given: str | None) -> str:
-    chosen: str = keras.config.image_data_format() if given is None else given
-    if chosen not in {"channels_last", "channels_first"}:
-        raise ValueError(
-            '`data_format` should be `"channels_last"` (channel after row and column) or '
-            f'`"channels_first"` (channel before row and column). Received: {given}'
-        )
-    return chosen

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from keras.preprocessing.image import smart_resize
-from keras.utils import array_to_img, img_to_array, load_img, save_img
+from keras.utils import array_to_img, img_to_array, save_img
 from PIL import ImageEnhance
 
 from sightline.preprocessing.affine import (
@@ -214,6 +215,32 @@ def random_brightness(x: Array, brightness_range: Sequence[float], scale: bool =
         )
     factor = np.random.uniform(brightness_range[0], brightness_range[1])
     return apply_brightness_shift(x, factor, scale)
+
+
+def load_img(
+    path: Any,
+    color_mode: str = "rgb",
+    target_size: tuple[int, int] | None = None,
+    interpolation: str = "nearest",
+    keep_aspect_ratio: bool = False,
+    *,
+    grayscale: bool = False,
+) -> Any:
+    """Return the Pillow image of a file, as `keras.utils.load_img` does.
+
+    Args:
+        path: Of the file; or the open file.
+        color_mode: "rgb", "rgba" or "grayscale".
+        target_size: (height, width), or None: as it is.
+        interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos".
+        keep_aspect_ratio: Cut out the middle instead of squeezing the whole.
+        grayscale: Keras 2's word for color_mode="grayscale".
+
+    Raises:
+        ValueError: A mode is none of these.
+    """
+    mode = "grayscale" if grayscale else color_mode
+    return keras.utils.load_img(path, mode, target_size, interpolation, keep_aspect_ratio)
 
 
 def list_pictures(
