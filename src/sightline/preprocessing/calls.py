@@ -66,6 +66,7 @@ def fit_generator(
     _warn_of_changes(validation_data, "validation_data")
     history = model.fit(
         _epochwise(generator, steps_per_epoch, "steps_per_epoch"),
+        steps_per_epoch=None if _counts_itself(generator) else steps_per_epoch,
         epochs=epochs,
         verbose=verbose,
         callbacks=callbacks,
@@ -166,7 +167,8 @@ class InOrder(keras.utils.PyDataset):
         size = self._iterator.batch_size
         rows = np.arange(index * size, min((index + 1) * size, self._iterator.n))
         batch = self._iterator._get(rows)
-        return (batch[0] if isinstance(batch, tuple) else batch,)
+        inputs = batch[0] if isinstance(batch, tuple) else batch
+        return (tuple(inputs) if isinstance(inputs, list) else inputs,)
 
 
 def _epochwise(generator: Any, steps: int | None, name: str) -> Any:
@@ -178,6 +180,11 @@ def _epochwise(generator: Any, steps: int | None, name: str) -> Any:
     if isinstance(generator, keras.utils.PyDataset) and steps not in (None, len(generator)):
         return Repeated(_passes(generator), _given(steps, name))
     return generator
+
+
+def _counts_itself(generator: Any) -> bool:
+    """Say whether `_epochwise` has seen to the number of batches."""
+    return _is_endless(generator) or isinstance(generator, keras.utils.PyDataset)
 
 
 def _validation(data: Any, steps: int | None) -> Any:
@@ -214,8 +221,10 @@ def _given(steps: int | None, name: str) -> int:
 
 
 def _warn_of_changes(data: Any, what: str) -> None:
-    generator = getattr(data, "image_data_generator", None)
-    if generator is None or generator.strict_keras or not generator.changes_at_random():
+    generator: Any = getattr(data, "image_data_generator", None)
+    if not hasattr(generator, "changes_at_random") or generator.strict_keras:
+        return
+    if not generator.changes_at_random():
         return
     warnings.warn(
         f"the {what} changes its pictures at random, so its figures are of other pictures each "

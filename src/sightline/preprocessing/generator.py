@@ -315,7 +315,10 @@ class ImageDataGenerator:
                 in pixels, "zx", "zy", "channel_shift_intensity", "flip_horizontal",
                 "flip_vertical", "brightness"; done in this order.
         """
-        given = transform_parameters
+        return self._transform(x, transform_parameters, unit_range=_is_unit_range(x))
+
+    def _transform(self, x: Array, given: Parameters, *, unit_range: bool) -> Array:
+        """Do what `apply_transform` does; `unit_range` says whether pictures are of 0..1."""
         row, column, channel = self.row_axis - 1, self.col_axis - 1, self.channel_axis - 1
         plain = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
         moves = {name: given.get(name, value) for name, value in plain.items()}
@@ -336,15 +339,12 @@ class ImageDataGenerator:
         if given.get("flip_vertical", False):
             x = flip_axis(x, row)
         if given.get("brightness") is not None:
-            x = self._brighter(x, given["brightness"])
+            # Pillow's brightness is in whole numbers: it would make pictures of 0..1 black.
+            if unit_range and not self.strict_keras:
+                whole = np.minimum(x * 255, 255)
+                return shift_brightness(whole, given["brightness"], False, ImageEnhance) / 255
+            x = shift_brightness(x, given["brightness"], False, ImageEnhance)
         return x
-
-    def _brighter(self, x: Array, factor: float) -> Array:
-        """Return a picture made brighter; one of 0..1 through 0..255, where Keras blackens it."""
-        least, most = np.min(x), np.max(x)
-        if self.strict_keras or least < 0 or most > 1 or not np.any(x % 1):
-            return shift_brightness(x, factor, False, ImageEnhance)
-        return shift_brightness(x * 255, factor, False, ImageEnhance) / 255
 
     def changes_at_random(self) -> bool:
         """Say whether any range can change a picture."""
@@ -461,3 +461,8 @@ class ImageDataGenerator:
         self.std = self.std if found.std is None else found.std
         if found.whitening is not None:
             self.zca_whitening_matrix = found.whitening
+
+
+def _is_unit_range(x: Array) -> bool:
+    """Say whether a picture alone looks as if its values were of 0..1."""
+    return bool(np.min(x) >= 0 and np.max(x) <= 1 and np.any(x % 1))

@@ -33,18 +33,33 @@ class Repeated(Epochwise):
             raise ValueError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}")
         super().__init__(steps_per_epoch, told=_LEFT_OVER)
         self.iterator = iterator
+        self._given = 0
         self._looked_at: list[Any] = []
         self._waiting: deque[Any] = deque()
 
     def take(self, epoch: int, place: int, *, looking: bool) -> Any:  # noqa: ARG002
         """Return the next batch, or at a look the one that will be at this place."""
         if not looking:
-            return self._waiting.popleft() if self._waiting else next(self.iterator)
+            return self._next()
         while len(self._looked_at) <= place:
-            self._looked_at.append(
-                self._waiting.popleft() if self._waiting else next(self.iterator)
-            )
+            self._looked_at.append(self._next())
         return self._looked_at[place]
+
+    def _next(self) -> Any:
+        """Return the next batch; several inputs as a tuple, which TensorFlow asks for."""
+        if self._waiting:
+            return self._waiting.popleft()
+        try:
+            batch = next(self.iterator)
+        except StopIteration:
+            raise ValueError(
+                f"the generator ended after {self._given} batches, before all epochs of "
+                f"{len(self)} had theirs. Let it go on for ever, or give fewer steps or epochs."
+            ) from None
+        self._given += 1
+        if isinstance(batch, tuple) and isinstance(batch[0], list):
+            return (tuple(batch[0]), *batch[1:])
+        return batch
 
     def left(self) -> None:
         """Keep what was only looked at for the next epoch; threads of ours rest until then."""

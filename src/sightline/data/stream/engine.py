@@ -51,6 +51,7 @@ class Engine:
         # Without threads, working ahead would only keep the caller waiting.
         self.ahead = fits.prefetch if self._threads else 1
         self._filler = Filler(index, config, decode_bytes=fits.decode_bytes, say=say or warn)
+        self._batch_size = config.batch_size
         shape = (config.batch_size, *config.output().shape)
         self._ring = Ring(shape, config.dtype, keep=self.ahead + 1)
 
@@ -73,7 +74,12 @@ class Engine:
             changes: Of each place.
             after: Called with the images and the places that have just been filled, in the thread
                 that did it.
+
+        Raises:
+            ValueError: There are more rows than a batch may have.
         """
+        if len(rows) > self._batch_size:
+            raise ValueError(f"a batch has at most {self._batch_size} rows, got {len(rows)}")
         making = Making(
             images=self._ring.take(len(rows)),
             rows=rows,

@@ -47,7 +47,7 @@ class Making:
         changes: Of each place.
         after: What is done with the images from one place to another when they are filled.
         tasks: What is under way.
-        faults: Files that could not be read.
+        faults: Places, and the files that could not be read for them.
     """
 
     images: npt.NDArray[np.float32] | npt.NDArray[np.uint8]
@@ -56,7 +56,7 @@ class Making:
     changes: Changes
     after: After | None = None
     tasks: list[Future[None]] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[tuple[int, Fault]] = field(default_factory=list)
 
 
 class Filler:
@@ -144,9 +144,8 @@ class Filler:
             except DataError as error:
                 making.images[places[number]] = 0
                 making.weights[places[number]] = 0
-                making.faults.append(
-                    Fault(row, self._index.record_id(row), error.reason, str(error))
-                )
+                fault = Fault(row, self._index.record_id(row), error.reason, str(error))
+                making.faults.append((int(places[number]), fault))
                 continue
             except Exception as error:
                 error.add_note(f"while reading {location.path}")

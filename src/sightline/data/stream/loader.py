@@ -233,7 +233,7 @@ class Stream:
     def _finish(self, making: Making) -> Batch:
         """Wait for a batch, take note of its faults, and make the noun."""
         finish(making)
-        for fault in sorted(making.faults, key=lambda fault: fault.row):
+        for fault in sorted((fault for _, fault in making.faults), key=lambda fault: fault.row):
             self.faults[fault.row] = fault
         self._check_budget()
         labels = self._index.labels[making.rows].astype(np.int32)

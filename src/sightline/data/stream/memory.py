@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,9 +75,14 @@ class Ring:
         self._bytes = int(np.prod(shape)) * self._dtype.itemsize
         self._blocks: list[npt.NDArray[np.uint8]] = []
         self._unused = 0  # the count of references to a block that nobody else holds
+        self._lock = threading.Lock()  # two threads that ask at once must not get one block
 
     def take(self, count: int) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
         """Return memory for `count` images, C-contiguous, with whatever was in it before."""
+        with self._lock:
+            return self._take(count)
+
+    def _take(self, count: int) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
         for place in range(len(self._blocks)):
             if sys.getrefcount(self._blocks[place]) == self._unused:
                 return self._view(self._blocks[place], count)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+_ROUNDING = 0.01  # what resizing and normalising may add to pictures of 0..1
+
 
 class NumpyArrayIterator(PictureIterator):
     """Batches of an array of pictures: images, (images, y), or (images, y, sample_weight).
@@ -49,6 +51,8 @@ class NumpyArrayIterator(PictureIterator):
     """
 
     _most_saved = 10**4
+    _unit_range: bool | None = None
+    _made_of: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -112,7 +116,9 @@ class NumpyArrayIterator(PictureIterator):
             return None
         if channels not in (1, 3, 4) or not self.x.size:
             return None
-        if self._maker is None:
+        key = (id(self.x), self.x.shape)
+        if self._maker is None or self._made_of != key:
+            self._made_of = key
             count = len(self.x)
             index = RecordIndex.make(
                 Path(),
@@ -125,7 +131,7 @@ class NumpyArrayIterator(PictureIterator):
             config = StreamConfig(
                 image_size=self.x.shape[1:3],
                 channels=cast(Channels, channels),
-                batch_size=max(1, self.batch_size),
+                batch_size=max(1, min(self.batch_size, count)),
                 quality="compat",
                 scaling="none",
                 prefetch=2,
@@ -135,6 +141,14 @@ class NumpyArrayIterator(PictureIterator):
 
     def _holds_0_to_255(self) -> bool:
         return False
+
+    def _holds_0_to_1(self) -> bool:
+        """Say whether all values are of 0..1, a little more counted in, and not all whole."""
+        if self._unit_range is None:
+            x = self.x
+            within = x.size > 0 and x.min() >= 0 and x.max() <= 1 + _ROUNDING
+            self._unit_range = bool(within and (x.max() > 0) and x.dtype.kind == "f")
+        return self._unit_range
 
     def _picture(self, row: int) -> Array:
         picture: Array = self.x[row].astype(self.dtype)

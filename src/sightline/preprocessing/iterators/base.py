@@ -57,6 +57,7 @@ class Iterator(keras.utils.PyDataset):
         self.batch_index = 0
         self.total_batches_seen = 0
         self.lock = threading.Lock()
+        self._making = threading.RLock()  # held while a batch is made
         self.index_array: Rows | None = None
         self.last_index_array: Rows | None = None
         self.index_generator = self._flow_index()

@@ -57,6 +57,9 @@ class FileIterator(PictureIterator):
     classes: Any
     class_indices: dict[str, int]
     _filepaths: list[str]
+    _made_of: tuple[Any, ...] = ()
+    _listed: list[str] | None = None  # kept, so that no other list gets its id
+    _looked_in = 0  # the pass in which the files were looked at last
 
     def set_processing_attrs(
         self,
@@ -128,15 +131,19 @@ class FileIterator(PictureIterator):
         return [] if rows is None else [self.filenames[row] for row in rows]
 
     def _pixels(self) -> Pixels | None:
-        """Return what makes pixels; listed at the first batch, and anew if the paths changed."""
+        """Return what makes pixels; anew where other files are meant, or found changed."""
         if self.interpolation not in _INTERPOLATIONS:
             return None  # an error, but only for pictures that are of another size
-        if self._maker is None and self.n:
+        key = (id(self._filepaths), self.target_size, self.color_mode, self.interpolation)
+        if self.n and (self._maker is None or self._is_stale(key)):
+            self._made_of, self._listed = key, self._filepaths
             index = index_of_files(self.filepaths)
+            if index is None:
+                return None
             config = StreamConfig(
                 image_size=cast(tuple[int, int], self.target_size),
                 channels=cast(Channels, _CHANNELS[self.color_mode]),
-                batch_size=max(1, self.batch_size),
+                batch_size=max(1, min(self.batch_size, self.n)),
                 layout="channels-last" if self.data_format == "channels_last" else "channels-first",
                 quality="compat",
                 interpolation=cast(Interpolation, self.interpolation),
@@ -147,6 +154,18 @@ class FileIterator(PictureIterator):
             )
             self._maker = Pixels(index, config)
         return self._maker
+
+    def _is_stale(self, key: tuple[Any, ...]) -> bool:
+        """Say whether other files are meant than before, or one was written before this pass."""
+        if key != self._made_of:
+            return True
+        if self._looked_in == self._turns:
+            return False
+        self._looked_in = self._turns
+        now = index_of_files(self.filepaths)
+        if self._maker is None or now is None:
+            return True
+        return self._maker.index.fingerprint() != now.fingerprint()
 
     def _picture(self, row: int) -> Array:
         path = self.filepaths[row]

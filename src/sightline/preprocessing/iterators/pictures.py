@@ -6,6 +6,7 @@ import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ Array = npt.NDArray[Any]
 
 _FILLS = ("nearest", "constant", "reflect", "wrap")
 _OWN = ("get_random_transform", "apply_transform", "standardize")
+_SMALL = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,12 @@ class PictureIterator(Iterator):
         """Return the batch as it is given out."""
 
     def __next__(self) -> Any:
-        with self.lock:
-            ahead = self._next_ahead() if self._can_read_ahead() else None
-            index_array = next(self.index_generator) if ahead is None else ahead.begun.rows
-        if ahead is None:
-            return self._get(index_array)
-        self.last_index_array = index_array
-        return self._with_targets(self._end(ahead.begun), index_array)
+        with self._making, self.lock:
+            if not self._can_read_ahead():
+                return self._get(next(self.index_generator))
+            ahead = self._next_ahead()
+            self.last_index_array = ahead.begun.rows
+            return self._with_targets(self._end(ahead.begun), ahead.begun.rows)
 
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch; the threads rest until then."""
@@ -132,10 +133,11 @@ class PictureIterator(Iterator):
 
     def rest(self) -> None:
         """End the threads and let go of the cache; both come back with the next batch."""
-        if self._maker is not None:
-            if self._ahead is not None:
-                self._maker.wait(self._ahead.begun.making)
-            self._maker.close()
+        with self._making:  # TensorFlow may ask for batches ahead, from a thread of its own
+            if self._ahead is not None and self._ahead.key[0] == os.getpid():
+                wait(self._ahead.begun.making.tasks)
+            if self._maker is not None:
+                self._maker.close()
 
     def plain_batches(self) -> Any:
         """Yield (B, ...) pictures of one pass, in the order of their numbers, unchanged."""
@@ -144,13 +146,12 @@ class PictureIterator(Iterator):
             yield self._plain(np.arange(begin, min(begin + size, self.n)))
 
     def _get_batches_of_transformed_samples(self, index_array: Rows) -> Any:
-        if self._goes_one_by_one():
-            batch_x = self._one_by_one(index_array)
-        else:
-            drawn = self._draw(index_array, np.random, max(self._turns - 1, 0))
-            batch_x = self._end(self._begin(index_array, drawn))
-        self._save(batch_x, index_array)
-        return self._with_targets(batch_x, index_array)
+        with self._making:
+            one_by_one = self._goes_one_by_one()
+            make = self._one_by_one if one_by_one else self._side_by_side
+            batch_x = make(index_array)
+            self._save(batch_x, index_array)
+            return self._with_targets(batch_x, index_array)
 
     def _can_read_ahead(self) -> bool:
         """Say whether the next batch follows from the seed alone, whatever a program does."""
@@ -161,6 +162,7 @@ class PictureIterator(Iterator):
             and not generator.preprocessing_function
             and not self.save_to_dir
             and not self._goes_one_by_one()
+            and all(getattr(type(self), name) is own for name, own in _HOOKS.items())
         )
 
     def _next_ahead(self) -> _Ahead:
@@ -169,7 +171,7 @@ class PictureIterator(Iterator):
         NumPy's global generator is left as Keras leaves it.
         """
         ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead.key != self._key():
+        if ahead is None or not self._holds(ahead):
             ahead = self._plan()
         if ahead.order is not None:
             self.index_array = ahead.order
@@ -179,6 +181,16 @@ class PictureIterator(Iterator):
         np.random.set_state(ahead.state)
         self._ahead = self._plan()
         return ahead
+
+    def _holds(self, ahead: _Ahead) -> bool:
+        """Say whether a batch that was begun is still the one to come."""
+        if ahead.key != self._key() or any(task.cancelled() for task in ahead.begun.making.tasks):
+            return False
+        if ahead.order is not None:
+            return True
+        begin, _ = self._step(self.batch_index)
+        order: Any = self.index_array
+        return np.array_equal(order[begin : begin + self.batch_size], ahead.begun.rows)
 
     def _plan(self) -> _Ahead:
         """Draw and begin the next batch, by a generator of its own with the same numbers."""
@@ -195,6 +207,8 @@ class PictureIterator(Iterator):
     def _key(self) -> tuple[Any, ...]:
         """Return all that the next batch follows from."""
         return (
+            os.getpid(),  # a process that was forked off has none of our threads
+            id(self._pixels()),
             self.total_batches_seen,
             self.batch_index,
             self.seed,
@@ -203,10 +217,20 @@ class PictureIterator(Iterator):
             self.batch_size,
             id(self.index_array),
             *(
-                id(value) if isinstance(value, np.ndarray) else repr(value)
+                _content(value) if isinstance(value, np.ndarray) else repr(value)
                 for value in vars(self.image_data_generator).values()
             ),
         )
+
+    def _side_by_side(self, index_array: Rows) -> Array:
+        """Return a batch whose parameters are drawn first, and its pixels made by threads."""
+        before: Any = np.random.get_state() if self._function_draws is False else None
+        drawn = self._draw(index_array, np.random, max(self._turns - 1, 0))
+        batch_x = self._end(self._begin(index_array, drawn))
+        if before is None or not self._function_draws:
+            return batch_x
+        np.random.set_state(before)  # now it does draw, for some pictures: between the parameters
+        return self._one_by_one(index_array)
 
     def _goes_one_by_one(self) -> bool:
         """Say whether something may draw numbers between two pictures, or needs Keras' own way."""
@@ -217,8 +241,11 @@ class PictureIterator(Iterator):
             return True
         from sightline.preprocessing.generator import ImageDataGenerator
 
-        own = type(generator)
-        return any(getattr(own, name) is not getattr(ImageDataGenerator, name) for name in _OWN)
+        return any(
+            name in vars(generator)
+            or getattr(type(generator), name) is not getattr(ImageDataGenerator, name)
+            for name in _OWN
+        )
 
     def _one_by_one(self, index_array: Rows) -> Array:
         """Return a batch made as Keras makes it, picture by picture."""
@@ -290,14 +317,15 @@ class PictureIterator(Iterator):
             make = fast_changes_of if self._is_fast() else changes_of
             changes = make(drawn, *self._size(), moves=_moves(generator))
             rescale = generator.rescale if finished and generator.rescale else 1.0
-            how = Finish(float(rescale), generator.fill_mode, float(generator.cval))
-        suits = self._suits_kernel()
+            ground = float(generator.cval) if generator.fill_mode == "constant" else 0.0
+            how = Finish(float(rescale), _fill(generator), ground)
+        suits, unit_range = self._suits_kernel(), self._holds_0_to_1()
 
         def after(images: Array, begin: int, end: int) -> None:
             for place in range(begin, end):
                 x = images[place]
                 if not suits:
-                    x = generator.apply_transform(x, drawn[place])
+                    x = generator._transform(x, drawn[place], unit_range=unit_range)
                     x = generator.standardize(x) if finished else x
                 elif finished:
                     x = generator._normalize(x)
@@ -312,10 +340,9 @@ class PictureIterator(Iterator):
         generator: Any = self.image_data_generator
         pixels: Any = self._pixels()
         images = pixels.wait(begun.making)
-        places = {int(row): place for place, row in enumerate(begun.rows)}
-        for fault in begun.making.faults:
-            place = places[fault.row]
-            x = generator.apply_transform(self._picture(fault.row), begun.drawn[place])
+        for place, fault in begun.making.faults:
+            x = self._picture(fault.row)
+            x = generator._transform(x, begun.drawn[place], unit_range=self._holds_0_to_1())
             images[place] = generator.standardize(x) if begun.finished else x
         if not begun.finished:
             for place, x in enumerate(images):
@@ -334,8 +361,8 @@ class PictureIterator(Iterator):
             return plain
         making = pixels.start(index_array, no_changes(len(index_array)), Finish(), None)
         images = pixels.wait(making)
-        for fault in making.faults:
-            images[list(index_array).index(fault.row)] = self._picture(fault.row)
+        for place, fault in making.faults:
+            images[place] = self._picture(fault.row)
         return images
 
     def _suits_kernel(self) -> bool:
@@ -361,6 +388,10 @@ class PictureIterator(Iterator):
         """Say whether the values of pictures go up to 255, as those of files do."""
         return True
 
+    def _holds_0_to_1(self) -> bool:
+        """Say whether the values of pictures go up to 1."""
+        return False
+
     def _save(self, batch_x: Array, index_array: Rows) -> None:
         if not self.save_to_dir:
             return
@@ -369,6 +400,16 @@ class PictureIterator(Iterator):
             number = np.random.randint(self._most_saved)  # as Keras draws it
             name = f"{self.save_prefix}_{row}_{number}.{self.save_format}"
             image.save(os.path.join(self.save_to_dir, name))
+
+
+def _content(array: Array) -> Any:
+    """Return what tells whether an array was changed: its values, of a large one only itself."""
+    return array.tobytes() if array.nbytes < _SMALL else id(array)
+
+
+def _fill(generator: ImageDataGenerator) -> Any:
+    """Return the fill mode, or one that the kernel knows where no pixel is moved."""
+    return generator.fill_mode if generator.fill_mode in _FILLS else "nearest"
 
 
 def _moves(generator: ImageDataGenerator) -> bool:
@@ -420,3 +461,10 @@ def check_split(subset: str | None, generator: ImageDataGenerator | None) -> Non
             "validation_split and rescale, and no random changes.",
             stacklevel=5,
         )
+
+
+# What a subclass may replace, and then must be asked for every batch.
+_HOOKS = {
+    name: getattr(PictureIterator, name)
+    for name in ("_get_batches_of_transformed_samples", "_get", "_set_index_array", "_draw")
+}

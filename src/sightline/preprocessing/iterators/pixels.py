@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sightline.data.sources.walk import is_utf8
 from sightline.data.stream import StreamConfig, cache_root
 from sightline.data.stream.augment import Changes
 from sightline.data.stream.engine import Engine, finish
@@ -23,6 +25,8 @@ from sightline.records import RecordIndex
 from sightline.records.columns import join_names
 
 Array = npt.NDArray[Any]
+
+_MOST_ENGINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,9 @@ class Pixels:
     """
 
     def __init__(self, index: RecordIndex, config: StreamConfig) -> None:
-        self._index, self._config = index, config
+        self.index, self._config = index, config
         self._engines: dict[Finish, Engine] = {}
+        self._lock = threading.Lock()  # programs may ask from several threads
 
     def start(
         self, rows: npt.NDArray[np.int64], changes: Changes, how: Finish, after: After | None
@@ -64,7 +69,12 @@ class Pixels:
             after: Called in a thread with the images and the places that have just been filled.
         """
         weights = np.ones(len(rows), np.float32)
-        return self._engine(how).start(np.asarray(rows, np.int64), weights, changes, after)
+        with self._lock:
+            if len(rows) > self._config.batch_size:  # the engines' memory is for smaller ones
+                self._engines.clear()
+                self._config = dataclasses.replace(self._config, batch_size=len(rows))
+            engine = self._engine(how)
+            return engine.start(np.asarray(rows, np.int64), weights, changes, after)
 
     def wait(self, making: Making) -> Array:
         """Return the images; those that could not be read are 0, see `making.faults`."""
@@ -77,11 +87,11 @@ class Pixels:
             engine.close()
 
     def _engine(self, how: Finish) -> Engine:
-        """Return the engine for this finish; another finish ends it."""
+        """Return the engine for this finish; only the last few are kept."""
         engine = self._engines.get(how)
         if engine is None:
-            for other in self._engines.values():
-                other.close()
+            if len(self._engines) >= _MOST_ENGINES:
+                self._engines.clear()
             std = 1 / (255 * how.rescale)
             channels = self._config.channels
             config = dataclasses.replace(
@@ -91,14 +101,17 @@ class Pixels:
                 std=() if how.rescale == 1 else (std,) * channels,
                 augment=AugmentSection(fill=how.fill, fill_value=how.fill_value),
             )
-            engine = Engine(self._index, config)
-            self._engines = {how: engine}
+            engine = Engine(self.index, config)
+            self._engines[how] = engine
         engine.open()
         return engine
 
 
-def index_of_files(paths: Sequence[str]) -> RecordIndex:
-    """Return the index of files, in the order given, with what is known of them now."""
+def index_of_files(paths: Sequence[str]) -> RecordIndex | None:
+    """Return the index of files, in the order given, with what is known of them now.
+
+    None where a name is no text: only Keras' own way reads such files.
+    """
     absolute = [os.path.abspath(path) for path in paths]
     sizes, mtimes = np.full(len(paths), -1, np.int64), np.full(len(paths), -1, np.int64)
     for row, path in enumerate(absolute):
@@ -107,6 +120,8 @@ def index_of_files(paths: Sequence[str]) -> RecordIndex:
         except OSError:
             continue
         sizes[row], mtimes[row] = about.st_size, about.st_mtime_ns
+    if not all(is_utf8(path) for path in absolute):
+        return None
     names, offsets = join_names(pl.Series([path[1:] for path in absolute], dtype=pl.String))
     labels = np.full(len(paths), -1, np.int32)
     return RecordIndex.make(Path("/"), (), names, offsets, labels, sizes=sizes, mtimes=mtimes)
