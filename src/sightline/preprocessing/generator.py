@@ -147,6 +147,7 @@ class ImageDataGenerator:
     def _override(self) -> None:
         """Switch on what other settings need, and off what they exclude."""
         told = "This ImageDataGenerator specifies `{}`, which overrides setting of `{}`."
+        asked = dict(vars(self))  # Keras looks at the arguments, not at what became of them
         if self.zca_whitening and not self.featurewise_center:
             self.featurewise_center = True
             warnings.warn(told.format("zca_whitening", "featurewise_center"), stacklevel=3)
@@ -159,7 +160,7 @@ class ImageDataGenerator:
             )
         for kind in ("featurewise", "samplewise"):
             scale, center = f"{kind}_std_normalization", f"{kind}_center"
-            if getattr(self, scale) and not getattr(self, center):
+            if asked[scale] and not asked[center]:
                 setattr(self, center, True)
                 warnings.warn(told.format(scale, center), stacklevel=3)
 

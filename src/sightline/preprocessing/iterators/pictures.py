@@ -159,6 +159,7 @@ class PictureIterator(Iterator):
         return (
             self.seed is not None
             and generator is not None
+            and not self._strict_keras
             and not generator.preprocessing_function
             and not self.save_to_dir
             and not self._goes_one_by_one()
@@ -199,7 +200,7 @@ class PictureIterator(Iterator):
         order = self._order(source) if self.batch_index == 0 else None
         begin, batch_index = self._step(self.batch_index)
         whole: Any = self.index_array if order is None else order
-        rows = whole[begin : begin + self.batch_size]
+        rows = whole[begin : begin + self.batch_size].copy()  # a program may sort the order
         turn = self._turns if order is not None else self._turns - 1
         begun = self._begin(rows, self._draw(rows, source, turn))
         return _Ahead(key, order, batch_index, source.get_state(), begun)
