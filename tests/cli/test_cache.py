@@ -24,6 +24,7 @@ KEY = CacheKey(
     channels=3,
     quality="fast",
     interpolation="bilinear",
+    crop_to_aspect_ratio=False,
     rule_set="sightline",
     background=(255, 255, 255),
     resize_version=1,

@@ -225,6 +225,33 @@ def test_a_forked_process_goes_on_with_the_same_pictures(folders: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+CORES = """
+import hashlib, os, sys
+from sightline.preprocessing.image import ImageDataGenerator
+
+os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: int(sys.argv[2])]))
+flow = ImageDataGenerator(rotation_range=20, samplewise_center=True).flow_from_directory(
+    sys.argv[1], target_size=(9, 12), batch_size=4, seed=5
+)
+found = hashlib.sha256()
+for _ in range(7):
+    found.update(next(flow)[0].tobytes())
+print(found.hexdigest())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_any_number_of_threads_gives_the_same_bytes(folders: Path) -> None:
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", CORES, str(folders), str(cores)],
+            capture_output=True, text=True, timeout=120, check=True,
+        ).stdout.split()[-1]
+        for cores in (1, len(os.sched_getaffinity(0)))
+    ]  # fmt: skip
+    assert told[0] == told[1]
+
+
 # --- what the calls take ---------------------------------------------------------------
 
 

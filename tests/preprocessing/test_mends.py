@@ -16,6 +16,7 @@ import pytest
 from both import QUIET, SIZE, legacy, write_folders
 from PIL import Image, UnidentifiedImageError
 
+from sightline.preprocessing import image as ours
 from sightline.preprocessing.image import ImageDataGenerator, predict_generator
 
 pytestmark = QUIET
@@ -122,6 +123,21 @@ def test_brightness_is_right_for_pictures_of_0_to_1(mode: Any) -> None:
     mine = next(ImageDataGenerator(**settings, mode=mode).flow(x))
     np.testing.assert_allclose(mine, 0.5 * x, atol=1.01 / 255)
     assert not next(ImageDataGenerator(**settings, strict_keras=True).flow(x)).any()
+
+
+def test_weights_of_a_subset_are_those_of_its_pictures() -> None:
+    x = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1) * np.ones((1, 4, 4, 1), np.float32)
+    settings = {"sample_weight": np.arange(10), "subset": "training", "shuffle": False}
+
+    def weights(module: Any, **how: Any) -> Any:
+        generator = module.ImageDataGenerator(validation_split=0.4, **how)
+        images, _, found = next(generator.flow(x, np.tile([0, 1], 5), **settings))
+        return images[:, 0, 0, 0].tolist(), found.tolist()
+
+    pictures = [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    assert weights(legacy) == (pictures, [0, 1, 2, 3, 4, 5])
+    assert weights(ours) == (pictures, [4, 5, 6, 7, 8, 9])
+    assert weights(ours, strict_keras=True) == weights(legacy)
 
 
 def test_an_unknown_mode_is_refused() -> None:

@@ -80,6 +80,8 @@ class NumpyArrayIterator(PictureIterator):
             part = _part(subset, len(x), image_data_generator, y, ignore_class_split)
             x, x_misc = x[part], [np.asarray(each[part]) for each in x_misc]
             y = None if y is None else y[part]
+            if sample_weight is not None and not image_data_generator.strict_keras:
+                sample_weight = np.asarray(sample_weight)[part]  # Keras keeps those of all
         self.x = np.asarray(x, dtype=self.dtype)
         self.x_misc = x_misc
         self._check_shape()
