@@ -84,8 +84,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted(COMMANDS) == [
-        "cache", "demo", "doctor", "evaluate", "predict", "recipes", "report", "runs", "scan",
-        "split", "train",
+        "adopt", "cache", "demo", "doctor", "evaluate", "predict", "recipes", "report", "runs",
+        "scan", "split", "train",
     ]  # fmt: skip
 
 

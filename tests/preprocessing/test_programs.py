@@ -31,6 +31,7 @@ def write_pictures(folder: Path, count: int, colour: tuple[int, int, int], size:
 
 
 def small_network(size: tuple[int, int], units: int, activation: str) -> keras.Model:
+    keras.utils.set_random_seed(1)  # a few steps learn little from an unlucky start
     return keras.Sequential(
         [
             keras.Input((*size, 3)),
@@ -106,10 +107,10 @@ def test_red_and_blue_folders_with_the_same_two_pictures_in_all_three(tmp_path: 
     model = small_network((32, 32), 1, "sigmoid")
     model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"])
     history = fit_generator(
-        model, train, steps_per_epoch=4, epochs=6, validation_data=validation,
+        model, train, steps_per_epoch=4, epochs=12, validation_data=validation,
         validation_steps=1, verbose=0,
     )  # fmt: skip
-    assert len(history.history["loss"]) == 6
+    assert len(history.history["loss"]) == 12
     predicted = predict_generator(model, test, steps=1)
     assert predicted.shape == (2, 1)
     names = [name.split("/")[0] for name in test.filenames]
@@ -143,7 +144,7 @@ def test_predictions_over_a_folder_are_joined_to_names(tmp_path: Path) -> None:
     model.compile(
         keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    fit_generator(model, generator, epochs=8, verbose=0)
+    fit_generator(model, generator, epochs=20, verbose=0)
     assert evaluate_generator(model, generator)[1] == 1
     predicted = predict_generator(model, generator).argmax(axis=1)
     of_class = {number: name for name, number in generator.class_indices.items()}

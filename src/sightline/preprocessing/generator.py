@@ -105,24 +105,17 @@ class ImageDataGenerator:
         mode: Mode = "exact",
         strict_keras: bool = False,
     ) -> None:
-        self.featurewise_center = featurewise_center
-        self.samplewise_center = samplewise_center
+        self.featurewise_center, self.samplewise_center = featurewise_center, samplewise_center
         self.featurewise_std_normalization = featurewise_std_normalization
         self.samplewise_std_normalization = samplewise_std_normalization
-        self.zca_whitening = zca_whitening
-        self.zca_epsilon = zca_epsilon
-        self.rotation_range = rotation_range
-        self.width_shift_range = width_shift_range
-        self.height_shift_range = height_shift_range
-        self.shear_range = shear_range
+        self.zca_whitening, self.zca_epsilon = zca_whitening, zca_epsilon
+        self.rotation_range, self.shear_range = rotation_range, shear_range
+        self.width_shift_range, self.height_shift_range = width_shift_range, height_shift_range
         self.zoom_range = checked_zoom(zoom_range)
         self.channel_shift_range = channel_shift_range
-        self.fill_mode = fill_mode
-        self.cval = cval
-        self.horizontal_flip = horizontal_flip
-        self.vertical_flip = vertical_flip
-        self.rescale = rescale
-        self.preprocessing_function = preprocessing_function
+        self.fill_mode, self.cval = fill_mode, cval
+        self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
+        self.rescale, self.preprocessing_function = rescale, preprocessing_function
         self.dtype = keras.config.floatx() if dtype is None else dtype
         self.interpolation_order = interpolation_order
         self.data_format = checked_data_format(data_format)
@@ -141,8 +134,7 @@ class ImageDataGenerator:
         self.brightness_range = checked_brightness(brightness_range)
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
-        self.mode: Mode = mode
-        self.strict_keras = strict_keras
+        self.mode, self.strict_keras = mode, strict_keras
 
     def _override(self) -> None:
         """Switch on what other settings need, and off what they exclude."""

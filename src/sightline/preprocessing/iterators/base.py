@@ -162,6 +162,7 @@ class Iterator(keras.utils.PyDataset):
 
     @workers.setter
     def workers(self, value: int) -> None:
+        """Take note of it, for strict_keras alone."""
         self._workers = value
 
     @property
@@ -171,6 +172,7 @@ class Iterator(keras.utils.PyDataset):
 
     @use_multiprocessing.setter
     def use_multiprocessing(self, value: bool) -> None:
+        """Take note of it, for strict_keras alone."""
         self._use_multiprocessing = value
 
     def _get(self, index_array: Rows) -> Any:
