@@ -30,6 +30,7 @@ from sightline.preprocessing.iterators import (
     DirectoryIterator,
     Iterator,
     NumpyArrayIterator,
+    asked,
 )
 from sightline.preprocessing.standardising import Statistics, Wanted
 
@@ -139,7 +140,7 @@ class ImageDataGenerator:
     def _override(self) -> None:
         """Switch on what other settings need, and off what they exclude."""
         told = "This ImageDataGenerator specifies `{}`, which overrides setting of `{}`."
-        asked = dict(vars(self))  # Keras looks at the arguments, not at what became of them
+        given = dict(vars(self))  # Keras looks at the arguments, not at what became of them
         if self.zca_whitening and not self.featurewise_center:
             self.featurewise_center = True
             warnings.warn(told.format("zca_whitening", "featurewise_center"), stacklevel=3)
@@ -152,7 +153,7 @@ class ImageDataGenerator:
             )
         for kind in ("featurewise", "samplewise"):
             scale, center = f"{kind}_std_normalization", f"{kind}_center"
-            if asked[scale] and not asked[center]:
+            if given[scale] and not given[center]:
                 setattr(self, center, True)
                 warnings.warn(told.format(scale, center), stacklevel=3)
 
@@ -341,17 +342,7 @@ class ImageDataGenerator:
 
     def changes_at_random(self) -> bool:
         """Say whether any range can change a picture."""
-        return bool(
-            self.rotation_range
-            or self.width_shift_range
-            or self.height_shift_range
-            or self.shear_range
-            or self.zoom_range != [1, 1]
-            or self.horizontal_flip
-            or self.vertical_flip
-            or self.channel_shift_range
-            or self.brightness_range is not None
-        )
+        return asked.changes_at_random(self)
 
     def random_transform(self, x: Array, seed: int | None = None) -> Array:
         """Return a picture changed by random parameters; see `get_random_transform`."""

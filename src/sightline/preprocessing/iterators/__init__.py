@@ -2,6 +2,7 @@
 
 base      order and seeds, as Keras has them
 pictures  from numbers of pictures to a batch: parameters, pixels, targets
+asked     what a generator's settings ask for
 pixels    the stream's engine, as these iterators use it
 arrays    pictures in memory
 files     pictures in files: what folders and tables have in common

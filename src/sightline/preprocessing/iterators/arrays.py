@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from sightline.data.images import Channels
 from sightline.data.stream import StreamConfig
+from sightline.preprocessing.iterators.asked import check_split
 from sightline.preprocessing.iterators.base import Rows
-from sightline.preprocessing.iterators.pictures import PictureIterator, check_split
+from sightline.preprocessing.iterators.pictures import PictureIterator
 from sightline.preprocessing.iterators.pixels import Pixels
 from sightline.records import RecordIndex
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from sightline.data.images import Channels, Interpolation
 from sightline.data.stream import StreamConfig
+from sightline.preprocessing.iterators.asked import check_split
 from sightline.preprocessing.iterators.base import Rows
-from sightline.preprocessing.iterators.pictures import PictureIterator, check_split
+from sightline.preprocessing.iterators.pictures import PictureIterator
 from sightline.preprocessing.iterators.pixels import Pixels, cache_of, index_of_files
 
 if TYPE_CHECKING:

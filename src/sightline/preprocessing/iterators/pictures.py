@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import wait
@@ -26,6 +25,14 @@ from sightline.preprocessing.drawing import (
     draw,
     fast_changes_of,
 )
+from sightline.preprocessing.iterators.asked import (
+    FILLS,
+    content_of,
+    fill_mode_of,
+    is_random_state,
+    moves_pixels,
+    normalizes,
+)
 from sightline.preprocessing.iterators.base import Iterator, Rows
 from sightline.preprocessing.iterators.pixels import Finish, Pixels
 
@@ -34,9 +41,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-_FILLS = ("nearest", "constant", "reflect", "wrap")
 _OWN = ("get_random_transform", "apply_transform", "standardize")
-_SMALL = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,7 @@ class PictureIterator(Iterator):
             self.batch_size,
             id(self.index_array),
             *(
-                _content(value) if isinstance(value, np.ndarray) else repr(value)
+                content_of(value) if isinstance(value, np.ndarray) else repr(value)
                 for value in vars(self.image_data_generator).values()
             ),
         )
@@ -268,7 +273,7 @@ class PictureIterator(Iterator):
             before = np.random.get_state()
         x = generator.standardize(x)
         if before is not None:
-            self._function_draws = not _is_state(before)
+            self._function_draws = not is_random_state(before)
         return x
 
     def _draw(self, index_array: Rows, source: Any, turn: int) -> list[Parameters]:
@@ -316,10 +321,10 @@ class PictureIterator(Iterator):
             changes, how = no_changes(len(index_array)), Finish()
         else:
             make = fast_changes_of if self._is_fast() else changes_of
-            changes = make(drawn, *self._size(), moves=_moves(generator))
+            changes = make(drawn, *self._size(), moves=moves_pixels(generator))
             rescale = generator.rescale if finished and generator.rescale else 1.0
             ground = float(generator.cval) if generator.fill_mode == "constant" else 0.0
-            how = Finish(float(rescale), _fill(generator), ground)
+            how = Finish(float(rescale), fill_mode_of(generator), ground)
         suits, unit_range = self._suits_kernel(), self._holds_0_to_1()
 
         def after(images: Array, begin: int, end: int) -> None:
@@ -332,7 +337,7 @@ class PictureIterator(Iterator):
                     x = generator._normalize(x)
                 images[place] = x
 
-        needed = not suits or (finished and _normalizes(generator))
+        needed = not suits or (finished and normalizes(generator))
         making = pixels.start(index_array, changes, how, after if needed else None)
         return _Begun(index_array, drawn, making, finished)
 
@@ -369,13 +374,13 @@ class PictureIterator(Iterator):
     def _suits_kernel(self) -> bool:
         """Say whether the stream's kernel gives Keras' pixels for these settings."""
         generator: Any = self.image_data_generator
-        outside = generator.fill_mode in _FILLS and (
+        outside = generator.fill_mode in FILLS and (
             generator.fill_mode != "constant" or 0 <= generator.cval <= 255
         )
         linear = generator.interpolation_order == 1 and outside
         channels = self.image_shape[0 if self.data_format == "channels_first" else 2]
         return (
-            (linear or not _moves(generator))
+            (linear or not moves_pixels(generator))
             and (generator.brightness_range is None or self._brightens_in_kernel())
             and not (generator.channel_shift_range and channels == 4)  # ours leaves alpha alone
             and (not generator.rescale or generator.rescale > 0)
@@ -401,67 +406,6 @@ class PictureIterator(Iterator):
             number = np.random.randint(self._most_saved)  # as Keras draws it
             name = f"{self.save_prefix}_{row}_{number}.{self.save_format}"
             image.save(os.path.join(self.save_to_dir, name))
-
-
-def _content(array: Array) -> Any:
-    """Return what tells whether an array was changed: its values, of a large one only itself."""
-    return array.tobytes() if array.nbytes < _SMALL else id(array)
-
-
-def _fill(generator: ImageDataGenerator) -> Any:
-    """Return the fill mode, or one that the kernel knows where no pixel is moved."""
-    return generator.fill_mode if generator.fill_mode in _FILLS else "nearest"
-
-
-def _moves(generator: ImageDataGenerator) -> bool:
-    """Say whether any range can move a pixel."""
-    return bool(
-        generator.rotation_range
-        or generator.width_shift_range
-        or generator.height_shift_range
-        or generator.shear_range
-        or list(generator.zoom_range) != [1, 1]
-        or generator.horizontal_flip
-        or generator.vertical_flip
-    )
-
-
-def _normalizes(generator: ImageDataGenerator) -> bool:
-    return (
-        generator.samplewise_center
-        or generator.samplewise_std_normalization
-        or generator.featurewise_center
-        or generator.featurewise_std_normalization
-        or generator.zca_whitening
-    )
-
-
-def _is_state(before: Any) -> bool:
-    """Say whether NumPy's global generator stands where it stood."""
-    now: Any = np.random.get_state()
-    return now[2:] == before[2:] and np.array_equal(now[1], before[1])
-
-
-def check_split(subset: str | None, generator: ImageDataGenerator | None) -> None:
-    """Refuse a validation subset of nothing, and warn of one that is changed at random.
-
-    Raises:
-        ValueError: The generator has no `validation_split`.
-    """
-    if subset != "validation" or generator is None or generator.strict_keras:
-        return
-    if not generator._validation_split:
-        raise ValueError(
-            'subset="validation" needs a share to take: give ImageDataGenerator('
-            "validation_split=0.2), got none. Keras would give no picture at all."
-        )
-    if generator.changes_at_random():
-        warnings.warn(
-            "the validation subset is changed at random, as this generator asks for. Take "
-            'subset="validation" from a second ImageDataGenerator that has the same '
-            "validation_split and rescale, and no random changes.",
-            stacklevel=5,
-        )
 
 
 # What a subclass may replace, and then must be asked for every batch.
