@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.records.audit import PAIRS_SCHEMA, QUARANTINE_SCHEMA, Audit
 from sightline.records.batch import Batch
 from sightline.records.evaluation import ClassScores, Evaluation, rounded
 from sightline.records.facts import DataFacts
@@ -13,10 +14,14 @@ from sightline.records.picture import Picture
 from sightline.records.predictions import Predictions
 from sightline.records.splitnames import SPLITS, Split, Weights
 from sightline.records.summary import LayerSummary, ModelSummary
+from sightline.records.sureness import half_width, in_points
 
 __all__ = [
     "MANIFEST_SCHEMA",
+    "PAIRS_SCHEMA",
+    "QUARANTINE_SCHEMA",
     "SPLITS",
+    "Audit",
     "Batch",
     "ClassScores",
     "DataFacts",
@@ -33,5 +38,7 @@ __all__ = [
     "Severity",
     "Split",
     "Weights",
+    "half_width",
+    "in_points",
     "rounded",
 ]

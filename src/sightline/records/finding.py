@@ -14,12 +14,15 @@ class Finding:
     """The outcome of one check, with the evidence for it.
 
     Attributes:
-        code: Stable name of the check, e.g. "small-split".
+        code: Stable name of the check, e.g. "small-splits".
         severity: How bad it is when found.
         title: One sentence with the numbers in it.
         evidence: Numbers and every record id concerned, ready for JSON.
         advice: What to do, in one or two sentences.
         outcome: "found", "passed" or "not applicable" (three different things).
+        recipe_change: A line for the recipe that answers the finding, as `--set` takes it, e.g.
+            "balance.class_weights=balanced"; "" where there is none.
+        muted: The user has said in the recipe that this code does not count.
     """
 
     code: str
@@ -28,3 +31,21 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     advice: str = ""
     outcome: Literal["found", "passed", "not applicable"] = "found"
+    recipe_change: str = ""
+    muted: bool = False
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was found and not muted."""
+        return self.outcome == "found" and not self.muted
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as plain JSON values."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["evidence"] = dict(self.evidence)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Finding:
+        """Return the finding that `to_dict` wrote."""
+        return cls(**plain)
