@@ -21,8 +21,9 @@ _SIDE = 8  # px
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep decoded images out of the user's own cache, in processes that tests start as well."""
+    """Keep out of the user's own cache and state, in processes that tests start as well."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGHTLINE_STATE", str(tmp_path_factory.mktemp("state")))
         patch.setenv("SIGHTLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

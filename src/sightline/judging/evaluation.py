@@ -20,8 +20,21 @@ SMALLEST_PROBABILITY = 1e-7  # the floor of `cross_entropy`; one certain mistake
 def cross_entropy(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.integer]) -> float:
     """Return the mean cross-entropy in nats: what Sightline calls `val_loss` and `log_loss`.
 
-    Plain: no class weights, no label smoothing. The probability of the true class is clipped to
-    1e-7..1 (so one certain mistake costs 16.1, never infinity), the sum is taken in float64.
+    Plain: no class weights, no label smoothing. The mean of `losses`, taken in float64.
+
+    Raises:
+        ValueError: As `losses`.
+    """
+    return float(losses(probabilities, labels).mean())
+
+
+def losses(
+    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float64]:
+    """Return (N,) the cross-entropy of each record in nats.
+
+    The probability of the true class is clipped to 1e-7..1, so one certain mistake costs 16.1,
+    never infinity.
 
     Args:
         probabilities: (N, K), rows summing to 1.
@@ -39,7 +52,7 @@ def cross_entropy(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np
         raise ValueError("there is no record to average over, got 0 rows")
     _check_indices(labels, "labels", probabilities.shape[1])
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)).mean())
+    return np.asarray(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)))
 
 
 def confusion_matrix(
@@ -88,6 +101,22 @@ def scores_from_confusion(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
         "precision": _mean(precision[chosen]),
         "recall": _mean(recall[chosen]),
         "f1": _mean(f1[chosen]),
+    }
+
+
+def macro_scores(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return macro_precision, macro_recall and macro_f1, 0..1, of any number of classes.
+
+    Means over the classes that occur as a label or a prediction; what has nothing to divide by
+    counts as 0.
+
+    Args:
+        confusion: (K, K) counts, row = true class.
+    """
+    occurring = _occurring(confusion)
+    return {
+        f"macro_{name}": _mean(np.nan_to_num(scores[occurring], nan=0.0))
+        for name, scores in zip(("precision", "recall", "f1"), _by_class(confusion), strict=True)
     }
 
 
@@ -256,9 +285,7 @@ def _metrics(
         positive = classes[1]
         ranked = (positive,)
         metrics |= {"precision": positive.precision, "recall": positive.recall, "f1": positive.f1}
-    occurring = _occurring(confusion)
-    for name, scores in zip(("precision", "recall", "f1"), _by_class(confusion), strict=True):
-        metrics[f"macro_{name}"] = _mean(np.nan_to_num(scores[occurring], nan=0.0))
+    metrics |= macro_scores(confusion)
     metrics["roc_auc"] = _mean_of_defined([scores.roc_auc for scores in ranked])
     metrics["average_precision"] = _mean_of_defined([s.average_precision for s in ranked])
     metrics["log_loss"] = log_loss

@@ -214,6 +214,17 @@ class StopSection(_Section):
     min_delta: NotNegative = 0.0
 
 
+class AuditSection(_Section):
+    """What the audit of the images is told.
+
+    Attributes:
+        mute: Codes of findings that do not count, e.g. "shortcut"; reports say that they were
+            muted. The leakage gate stays.
+    """
+
+    mute: tuple[str, ...] = ()
+
+
 class Recipe(_Section):
     """A complete training recipe.
 
@@ -229,6 +240,7 @@ class Recipe(_Section):
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
     backend: Literal["auto", "tensorflow", "jax", "torch"] = "auto"
     data: DataSection
+    audit: AuditSection = AuditSection()
     augment: AugmentSection = AugmentSection()
     model: ModelSection
     balance: BalanceSection = BalanceSection()

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from sightline.records.audit import PAIRS_SCHEMA, QUARANTINE_SCHEMA, Audit
 from sightline.records.batch import Batch
-from sightline.records.evaluation import ClassScores, Evaluation, rounded
+from sightline.records.evaluation import (
+    ClassScores,
+    Evaluation,
+    Interval,
+    LeakEffect,
+    rounded,
+)
 from sightline.records.facts import DataFacts
 from sightline.records.finding import Finding, Severity
 from sightline.records.history import History
@@ -28,7 +34,9 @@ __all__ = [
     "Evaluation",
     "Finding",
     "History",
+    "Interval",
     "LayerSummary",
+    "LeakEffect",
     "Location",
     "Manifest",
     "ModelSummary",

@@ -54,6 +54,47 @@ class ClassScores:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure and how sure it is.
+
+    Attributes:
+        value: Of the records themselves.
+        low: Where its 95 % interval begins.
+        high: Where it ends.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeakEffect:
+    """The figures with and without images that the training knew a copy or a group mate of.
+
+    Attributes:
+        count: Records judged.
+        leaked: How many of them are leaked.
+        whole: Metric to its interval, of all records.
+        clean: Of the records that are not leaked; {} where there is none.
+    """
+
+    count: int
+    leaked: int
+    whole: Mapping[str, Interval]
+    clean: Mapping[str, Interval]
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> LeakEffect:
+        """Return what `dataclasses.asdict` made plain."""
+        whole, clean = (
+            {name: Interval(**values) for name, values in plain[part].items()}
+            for part in ("whole", "clean")
+        )
+        return cls(plain["count"], plain["leaked"], whole, clean)
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Figures for one set of predictions, and which weights they belong to.
 
@@ -72,6 +113,9 @@ class Evaluation:
         confusion: (K, K) counts, row = true class, column = predicted class.
         root: Folder that the record ids are relative to; "" when it is not known.
         seen_in_training: How many of the records judged were trained on or chose the weights.
+        leaked: How many have a copy, or an image of their group, among those.
+        leak_effect: The figures with and without them, where that was asked for.
+        looks: For a test split: how often it had been looked at, this time included; 0 elsewhere.
     """
 
     source: str
@@ -86,6 +130,9 @@ class Evaluation:
     confusion: npt.NDArray[np.int64]
     root: str = ""
     seen_in_training: int = 0
+    leaked: int = 0
+    leak_effect: LeakEffect | None = None
+    looks: int = 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,13 +144,19 @@ class Evaluation:
         """Why the figures look better than they are; "" for images that decided nothing."""
         if self.source in _CAUTIONS:
             return _CAUTIONS[self.source]
-        if not self.seen_in_training:
-            return ""
-        were = "was" if self.seen_in_training == 1 else "were"
-        return (
-            f"{self.seen_in_training:,} of {self.count:,} of these images {were} trained on "
-            "or chose the weights: optimistic"
-        )
+        if self.seen_in_training:
+            were = "was" if self.seen_in_training == 1 else "were"
+            return (
+                f"{self.seen_in_training:,} of {self.count:,} of these images {were} trained on "
+                "or chose the weights: optimistic"
+            )
+        if self.leaked:
+            have = "has" if self.leaked == 1 else "have"
+            return (
+                f"{self.leaked:,} of {self.count:,} of these images {have} a copy, or an image "
+                "of the same group, among those that were learned from: optimistic"
+            )
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values."""
@@ -111,14 +164,17 @@ class Evaluation:
         plain["metrics"] = dict(self.metrics)
         plain["classes"] = [asdict(scores) for scores in self.classes]
         plain["confusion"] = self.confusion.tolist()
+        plain["leak_effect"] = asdict(self.leak_effect) if self.leak_effect else None
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation that `to_dict` wrote."""
+        effect = plain.get("leak_effect")
         return cls(
             **{
                 **plain,
+                "leak_effect": LeakEffect.from_dict(effect) if effect else None,
                 "classes": tuple(ClassScores(**scores) for scores in plain["classes"]),
                 "confusion": np.asarray(plain["confusion"], np.int64),
             }

@@ -12,6 +12,7 @@ epochs       history.jsonl, events/
 checkpoints  checkpoints/
 folder       the folder as a whole: made, locked, opened, listed
 journal      run.json and run.log, from the first second to the last
+looks        how often a test split was looked at, by all runs of a user
 tables       rows streamed into a CSV or parquet file
 """
 
@@ -41,6 +42,7 @@ from sightline.runs.folder import (
     open_run,
 )
 from sightline.runs.journal import Journal, Logged, provenance
+from sightline.runs.looks import count_looks, note_look
 from sightline.runs.tables import check_table_path, write_rows
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "append_history",
     "check_new",
     "check_table_path",
+    "count_looks",
     "create_run",
     "file_sha256",
     "fingerprint",
@@ -61,6 +64,7 @@ __all__ = [
     "list_runs",
     "locked",
     "new_run_path",
+    "note_look",
     "open_run",
     "provenance",
     "read_history",
