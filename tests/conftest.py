@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_photos() -> MakePhotos:
-    """Return a function that writes noisy PNG into class folders, each class brighter."""
+    """Return a function that writes noisy PNG into class folders, each class brighter.
+
+    Folders of different names hold different images, unless a seed says otherwise.
+    """
 
     def make(
-        folder: Path, counts: Mapping[str, int] | None = None, *, seed: int = 0, start: int = 0
+        folder: Path,
+        counts: Mapping[str, int] | None = None,
+        *,
+        seed: int | None = None,
+        start: int = 0,
     ) -> Path:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(zlib.crc32(folder.name.encode()) if seed is None else seed)
         for number, (name, count) in enumerate((counts or {"dark": 10, "light": 10}).items()):
             (folder / name).mkdir(parents=True, exist_ok=True)
             for image in range(start, start + count):

@@ -22,6 +22,7 @@ import sightline as sl
 SOURCE = Path(sl.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 VERBS = (
+    "audit",
     "doctor",
     "evaluate",
     "index_arrays",

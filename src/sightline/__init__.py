@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.progress import Shown, Silent
     from sightline.recipes import AugmentSection, Recipe, load_recipe
     from sightline.records import (
+        Audit,
         Batch,
         Evaluation,
         Finding,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from sightline.runs import Run, open_run
     from sightline.workflow import (
+        audit,
         doctor,
         evaluate,
         plot_history,
@@ -51,6 +53,7 @@ _ROOMS = {
     "sightline.progress": ("Shown", "Silent"),
     "sightline.recipes": ("AugmentSection", "Recipe", "load_recipe"),
     "sightline.records": (
+        "Audit",
         "Batch",
         "Evaluation",
         "Finding",
@@ -61,6 +64,7 @@ _ROOMS = {
     ),
     "sightline.runs": ("Run", "open_run"),
     "sightline.workflow": (
+        "audit",
         "doctor",
         "evaluate",
         "plot_history",
@@ -74,6 +78,7 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Audit",
     "AugmentSection",
     "Batch",
     "DataError",
@@ -93,6 +98,7 @@ __all__ = [
     "Silent",
     "Stream",
     "StreamConfig",
+    "audit",
     "cache_root",
     "doctor",
     "evaluate",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.data.pictures import thumbnail, training_pictures
+from sightline.data.pictures import first_bytes, thumbnail, thumbnails, training_pictures
 from sightline.data.stream import Stream, StreamConfig
 from sightline.errors import DataError
 from sightline.records import Manifest, Picture
@@ -70,3 +70,40 @@ def test_training_pictures_leave_out_what_cannot_be_read(tmp_path: Path) -> None
     (tmp_path / "1.png").write_bytes(b"")
     config = StreamConfig(image_size=(8, 8), max_fault_share=1.0)
     assert len(training_pictures(manifest, config, count=4)) == 3
+
+
+def test_thumbnails_are_by_record_id_and_leave_out_what_cannot_be_read(tmp_path: Path) -> None:
+    manifest = small_set(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "2.png").unlink()
+    found = thumbnails(manifest, ["3.png", "1.png", "2.png", "0.png"], max_side=4)
+    assert {name: (one.caption, one.width, one.height) for name, one in found.items()} == {
+        "3.png": ("3.png", 4, 4),
+        "0.png": ("0.png", 4, 4),
+    }
+
+
+def test_thumbnails_stand_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (80, 40)).save(tmp_path / "a.jpg", exif=exif)
+    manifest = Manifest.make(tmp_path, {"record_id": ["a.jpg"], "label": ["a"]})
+    (found,) = thumbnails(manifest, ["a.jpg"]).values()
+    assert (found.width, found.height) == (40, 80)
+
+
+def test_only_the_first_bytes_of_a_file_are_read(tmp_path: Path) -> None:
+    contents = {"a": b"0123456789", "b": b"01", "c": b"", "gone": b"0123"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    sizes = [len(content) for content in contents.values()]
+    manifest = Manifest.make(tmp_path, {"record_id": list(contents), "bytes": sizes})
+    (tmp_path / "gone").unlink()
+    assert first_bytes(manifest, contents, count=4) == {"a": b"0123", "b": b"01"}
+
+
+def test_the_first_bytes_of_an_image_in_an_archive_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / "set.tar").write_bytes(b"....0123456789....")
+    columns = {"record_id": ["set.tar/a.png"], "begin": [4], "bytes": [10]}
+    manifest = Manifest.make(tmp_path, columns)
+    assert first_bytes(manifest, ["set.tar/a.png"], count=4) == {"set.tar/a.png": b"0123"}

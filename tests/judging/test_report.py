@@ -2,68 +2,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
 import itertools
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import polars as pl
 import pytest
-from PIL import Image
+from reading_pages import HOSTILE, Page, picture
 
 from sightline.judging.evaluation import evaluate
 from sightline.judging.reports import Mistakes, ReportContents, render
 from sightline.records import Evaluation, Finding, History, LayerSummary, ModelSummary, Picture
 
-HOSTILE = "<img src=x onerror=alert(1)>"
 FACT = "a & b"
-UNCLOSED = {"meta", "link", "img", "input", "br", "hr", "path", "use", "image", "rect"}
-
-
-class Page(HTMLParser):
-    """What a reader meets: elements with their attributes, words, and faults of nesting."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.faults: list[str] = []
-        self.feed(source)
-        self.close()
-        self.faults += [f"{tag} is never closed" for tag in self.open]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in UNCLOSED:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in UNCLOSED:
-            return
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(f"{tag} is closed but was not the last one opened")
-
-    def handle_data(self, text: str) -> None:
-        if not {"style", "title"} & set(self.open):
-            self.words.append(text)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def picture(caption: str, width: int = 80) -> Picture:
-    file = io.BytesIO()
-    Image.new("RGB", (width, 60), "teal").save(file, "PNG")
-    return Picture(file.getvalue(), "image/png", caption, width, 60)
 
 
 def counts(*rows: tuple[str | None, int, int, int, int]) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from tiny import NARROW, SMALL, dotted, small_recipe, write_splits
 import sightline as sl
 from sightline.data import facts as data_facts
 from sightline.data.images import encode_png
+from sightline.data.splits import with_rare_weights
 from sightline.errors import DataError, RecipeError
 from sightline.learning import planning
 from sightline.learning.models import forward, networks
@@ -167,6 +168,15 @@ def test_a_class_without_training_images_is_refused(manifest: Manifest, facts: D
     ).to_series()
     with pytest.raises(DataError, match=r"classes \['normal'\] of .* have no training image"):
         plan_of(manifest.with_splits(splits), facts)
+
+
+def test_weights_for_rare_classes_and_class_weights_are_not_both_used(
+    manifest: Manifest, facts: DataFacts
+) -> None:
+    weighed = with_rare_weights(manifest)
+    with pytest.raises(RecipeError, match=r"count twice.*class_weights=none"):
+        plan_of(weighed, facts, balance__class_weights="balanced")
+    assert plan_of(weighed, facts).weights() is None
 
 
 def test_a_recipe_that_does_not_fit_the_images_is_refused(

@@ -53,7 +53,7 @@ def test_muting_anew_replaces_what_was_muted(audit: Audit) -> None:
 
 
 def test_an_unknown_code_is_refused_with_the_known_ones(audit: Audit) -> None:
-    with pytest.raises(RecipeError, match="'near-copy'.*There are: conflicting-labels, near-cop"):
+    with pytest.raises(RecipeError, match=r"'near-copy'.*There are: conflicting-labels, near-cop"):
         audit.muting(["near-copy"])
 
 
@@ -70,6 +70,10 @@ def test_other_columns_are_refused(audit: Audit) -> None:
 
 def test_16_images_are_sure_to_24_points() -> None:
     assert in_points(16) == "± 24 points"
+
+
+def test_many_images_are_sure_to_less_than_a_point() -> None:
+    assert in_points(100_000) == "± 0.3 points"
 
 
 def test_four_times_the_images_are_twice_as_sure() -> None:

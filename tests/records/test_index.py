@@ -212,7 +212,7 @@ def test_every_record_weighs_one_and_has_no_split_unless_told() -> None:
 
 
 @settings(deadline=None)
-@given(splits=st.lists(st.sampled_from([0, 1, 2, 255]), max_size=60))
+@given(splits=st.lists(st.sampled_from([0, 1, 2, 3, 255]), max_size=60))
 def test_the_splits_share_out_the_rows_in_order(splits: list[int]) -> None:
     index = RecordIndex.make(
         Path("/r"), (), np.zeros(0, np.uint8), np.zeros(len(splits) + 1, np.uint32),
@@ -264,8 +264,18 @@ def test_asking_for_rows_leaves_the_index_as_it_was() -> None:
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"one of \('train', 'validation', 'test'\).* got 'val'"):
+    with pytest.raises(ValueError, match=r"one of \('train', .*'external'\) or None, got 'val'"):
         manifest().index().rows_of("val")  # type: ignore[arg-type]
+
+
+def test_external_rows_add_a_bound_and_come_last(tmp_path: Path) -> None:
+    splits = ["external", "train", None, "external"]
+    index = manifest().with_splits(pl.Series(splits)).index()
+    assert index.bounds == (0, 1, 1, 1, 2, 4)
+    index.write(tmp_path / "index.npy")
+    mapped = RecordIndex.open(tmp_path / "index.npy")
+    assert mapped.rows_of("external").tolist() == [0, 3]
+    assert mapped.rows_of("train").tolist() == [1]
 
 
 # --- the fingerprint -------------------------------------------------------------------

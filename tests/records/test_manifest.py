@@ -81,6 +81,15 @@ def test_counts_are_of_usable_images_in_class_order() -> None:
     assert made.counts().rows() == [("a", 1, 0, 0, 2), ("b", 0, 0, 1, 1)]
 
 
+def test_external_images_are_counted_only_where_there_are_any() -> None:
+    rows = {"record_id": ["x", "y"], "label": ["a", "b"]}
+    without = Manifest.make(Path("/r"), {**rows, "split": ["train", "test"]})
+    assert "external" not in without.counts().columns
+    made = Manifest.make(Path("/r"), {**rows, "split": ["train", "external"]})
+    assert made.counts().columns == ["label", "train", "validation", "test", "external", "total"]
+    assert made.counts().rows() == [("a", 1, 0, 0, 0, 1), ("b", 0, 0, 0, 1, 1)]
+
+
 def test_new_splits_replace_the_old_ones_and_nothing_else() -> None:
     before = manifest()
     after = before.with_splits(pl.Series(["test"] * 4))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import polars as pl
 import pytest
@@ -19,6 +20,7 @@ Settings = Mapping[str, Any]
 Train = Callable[..., sl.Run]
 
 RUN_FOLDER = {
+    "audit.json",
     "best.safetensors",
     "checkpoints",
     "evaluation.json",
@@ -234,10 +236,14 @@ def test_a_training_that_fails_is_noted_as_failed(
     make_photos: MakePhotos, train: Train, tmp_path: Path
 ) -> None:
     folder = make_photos(tmp_path / "photos")
-    for path in folder.rglob("*[5-9].png"):
-        path.write_bytes(b"\x89PNG\r\n\x1a\n, and then the disk was full")
+
+    class DiskFails(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            for path in folder.rglob("*[5-9].png"):
+                path.write_bytes(bytes(path.stat().st_size))
+
     with pytest.raises(sl.DataError, match="could not be read"):
-        train(folder, out=tmp_path / "run")
+        train(folder, out=tmp_path / "run", cache=False, callbacks=[DiskFails()])
     failed = sl.open_run(tmp_path / "run")
     assert failed.state == "failed"
     assert failed.info["reason"].startswith("DataError: ")
@@ -408,8 +414,13 @@ def test_another_seed_gives_other_splits(photos: Path) -> None:
     assert not sl.split(manifest, seed=1).table.equals(sl.split(manifest, seed=2).table)
 
 
-def test_splitting_replaces_the_splits_there_were(trained: sl.Run) -> None:
-    assert sides(sl.split(trained.manifest, test=0)) == {"train": 18, "validation": 2}
+def test_splitting_keeps_the_splits_there_were(trained: sl.Run) -> None:
+    assert sl.split(trained.manifest, seed=99).table.equals(trained.manifest.table)
+
+
+def test_splitting_anew_replaces_the_splits_there_were(trained: sl.Run) -> None:
+    anew = sl.split(trained.manifest, resplit="all", test=0)
+    assert sides(anew) == {"train": 18, "validation": 2}
 
 
 def test_a_group_is_never_on_two_sides(photos: Path) -> None:

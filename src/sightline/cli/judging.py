@@ -11,7 +11,7 @@ import typer
 import sightline
 from sightline.cli import console, options
 from sightline.errors import DataError
-from sightline.records import Evaluation, rounded
+from sightline.records import Evaluation, Interval, LeakEffect, rounded
 
 
 def add_to(app: typer.Typer) -> None:
@@ -68,6 +68,11 @@ def evaluate(
     group_regex: options.GroupRegex = None,
     follow_links: options.FollowLinks = False,
     weights: options.Weights = options.WeightsChoice.best,
+    allow_leak: options.AllowLeak = False,
+    leak_effect: Annotated[
+        bool,
+        typer.Option("--leak-effect", help="The metrics with and without leaked images."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Say how good a run is, on one of its splits or on images it has never seen."""
@@ -82,6 +87,8 @@ def evaluate(
         split=(split or options.SplitChoice.test).value,
         data=data,
         weights=weights.value,
+        allow_leak=allow_leak,
+        leak_effect=leak_effect,
         progress=console.progress(as_json),
         **source,
     )
@@ -109,6 +116,8 @@ def show(judged: Evaluation) -> None:
     )
     if judged.caution:
         console.show(f"Caution: {judged.caution}.")
+    if judged.looks:
+        console.show(f"Looks at this test split so far, by any run of yours: {judged.looks:,}.")
     console.show_table(
         ["metric", "value"],
         [[name, _number(value)] for name, value in judged.metrics.items()],
@@ -137,6 +146,29 @@ def show(judged: Evaluation) -> None:
             for name, row in zip(judged.class_names, judged.confusion.tolist(), strict=True)
         ],
     )
+    if judged.leak_effect is not None:
+        _show_leak_effect(judged.leak_effect)
+
+
+def _show_leak_effect(effect: LeakEffect) -> None:
+    """Print the metrics with and without leaked images, each with its 95 % interval."""
+    console.show(
+        f"\n{effect.leaked:,} of {effect.count:,} images have a copy or a group mate among those "
+        "learned from (value, 95 % interval)"
+    )
+    console.show_table(
+        ["metric", "with them", "without them"],
+        [
+            [name, _interval(interval), _interval(effect.clean.get(name))]
+            for name, interval in effect.whole.items()
+        ],
+    )
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "no image is left"
+    return f"{rounded(interval.value)}  ({rounded(interval.low)} to {rounded(interval.high)})"
 
 
 def _number(value: float | None) -> str:

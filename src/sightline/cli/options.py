@@ -28,11 +28,18 @@ class SplitChoice(StrEnum):
     train = "train"
     validation = "validation"
     test = "test"
+    external = "external"
 
 
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/auto-20260101-120000.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Weights = Annotated[WeightsChoice, typer.Option(help="The best epoch's weights or the last's.")]
+AllowLeak = Annotated[
+    bool,
+    typer.Option(
+        "--allow-leak", help="Go on although copies or groups are on two sides; the report says so."
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Argument(

@@ -43,6 +43,7 @@ def train(
     cache: Annotated[
         bool, typer.Option(help="Keep decoded images for later epochs and other runs.")
     ] = True,
+    allow_leak: options.AllowLeak = False,
     train: options.Train = None,
     validation: options.Validation = None,
     test: options.Test = None,
@@ -56,7 +57,7 @@ def train(
     follow_links: options.FollowLinks = False,
     as_json: options.Json = False,
 ) -> None:
-    """Do the whole job: scan, split if needed, train, evaluate, report."""
+    """Do the whole job: scan, audit, split if needed, train, evaluate, report."""
     source = options.source_options(locals())
     asked = list(changes or [])
     if minutes is not None:
@@ -74,6 +75,7 @@ def train(
         out=out,
         only_train=only_train,
         cache=cache,
+        allow_leak=allow_leak,
         progress=console.progress(as_json),
         **source,
     )

@@ -20,7 +20,7 @@ _GREY_TOLERANCE = 2  # of 255: JPEG stores colour apart, so grey survives it alm
 def measure(manifest: Manifest, *, sample: int = _SAMPLE) -> DataFacts:
     """Return the facts of a manifest, from an even sample of its usable files.
 
-    Images of the test split are counted and never looked at: plans are made from these facts.
+    Images of test and external are counted and never looked at: plans are made from these facts.
     Deterministic but for `read_seconds`. Files that cannot be read are named, not fatal.
 
     Raises:
@@ -29,7 +29,9 @@ def measure(manifest: Manifest, *, sample: int = _SAMPLE) -> DataFacts:
     usable = manifest.table.filter(pl.col("status").ne_missing("quarantined"))
     if not len(usable):
         raise DataError(f"the manifest of {manifest.root} has no usable image to look at")
-    open_to_look = usable.filter(pl.col("split").ne_missing("test"))["record_id"]
+    open_to_look = usable.filter(~pl.col("split").fill_null("").is_in(["test", "external"]))[
+        "record_id"
+    ]
     if not len(open_to_look):
         raise DataError(f"the manifest of {manifest.root} has no image outside of the test split")
     places = np.linspace(0, len(open_to_look) - 1, min(sample, len(open_to_look)))

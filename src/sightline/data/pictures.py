@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +12,61 @@ import numpy.typing as npt
 
 from sightline.data import images
 from sightline.data.stream import Stream, StreamConfig
+from sightline.errors import DataError
 from sightline.records import Location, Manifest, Picture
 
 _SIDE = 160  # px, the longer one
 
 
-def thumbnail(where: Path | Location, caption: str) -> Picture:
-    """Return a file or record as a small picture of the same shape.
+def thumbnail(where: Path | Location, caption: str, *, max_side: int = _SIDE) -> Picture:
+    """Return a file or record as a small picture of the same shape, upright.
+
+    Args:
+        where: The file or record.
+        caption: What is to stand below it.
+        max_side: Of the longer side, pixels; a smaller picture stays as it is.
 
     Raises:
         DataError: The file cannot be read as an image.
     """
     pixels = images.load(where)
     height, width = pixels.shape[:2]
-    shrink = max(height, width) / _SIDE
+    shrink = max(height, width) / max_side
     if shrink > 1:
         pixels = images.resize(
             pixels, (max(1, round(height / shrink)), max(1, round(width / shrink)))
         )
     return _encode(pixels, caption)
+
+
+def thumbnails(
+    manifest: Manifest, record_ids: Iterable[str], *, max_side: int = _SIDE
+) -> dict[str, Picture]:
+    """Return small upright pictures of these records as they are on disk, by record id.
+
+    One that cannot be read has none. The caption is the record id.
+    """
+    found = {}
+    for record_id in record_ids:
+        with contextlib.suppress(DataError):
+            found[record_id] = thumbnail(manifest.locate(record_id), record_id, max_side=max_side)
+    return found
+
+
+def first_bytes(manifest: Manifest, record_ids: Iterable[str], *, count: int) -> dict[str, bytes]:
+    """Return the first `count` bytes of these records, by record id; no more than those are read.
+
+    A record has none where nothing can be read, or where its size is not known.
+    """
+    found = {}
+    for record_id in record_ids:
+        path, begin, size, mtime_ns = manifest.locate(record_id)
+        start = Location(path, max(begin, 0), min(size, count), mtime_ns if begin >= 0 else -1)
+        if size < 1:  # of a place without a size, all would be read
+            continue
+        with contextlib.suppress(DataError):
+            found[record_id] = images.read_file(start)
+    return found
 
 
 def training_pictures(manifest: Manifest, config: StreamConfig, *, count: int) -> list[Picture]:

@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from sightline.data.stream import StreamConfig, cache_root, measure_scaling, usable_cores
-from sightline.errors import DataError
+from sightline.errors import DataError, RecipeError
 from sightline.learning.models import backend, forward, networks
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
@@ -78,6 +79,7 @@ def make_plan(
     """
     machine = backend.describe(backend_name)
     counts = _training_counts(manifest)
+    _refuse_weighing_twice(manifest, recipe)
     train_count = int(counts.sum())
     recipe, reasons = resolve_shape(recipe, facts)
     recipe, measured = _with_scaling(recipe, manifest, cached)
@@ -147,6 +149,22 @@ def _training_counts(manifest: Manifest) -> npt.NDArray[np.int64]:
             "learned. Put images of them into train, or leave these classes out."
         )
     return np.asarray([found[name] for name in manifest.class_names], np.int64)
+
+
+def _refuse_weighing_twice(manifest: Manifest, recipe: Recipe) -> None:
+    """Refuse class weights on top of weights of the manifest that differ between the classes."""
+    if recipe.balance.class_weights == "none":
+        return
+    weights = (
+        manifest.of_split("train").group_by("label").agg(pl.col("weight").mean()).sort("label")
+    )
+    if weights["weight"].max() != weights["weight"].min():
+        shown = ", ".join(f"{label} {weight:.3f}" for label, weight in weights.iter_rows())
+        raise RecipeError(
+            f"balance.class_weights is {recipe.balance.class_weights!r}, and the manifest's own "
+            f"weights already differ between the classes ({shown}): a rare class would count "
+            "twice. Set balance.class_weights=none, or split without --rare-weights."
+        )
 
 
 def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:

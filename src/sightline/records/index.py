@@ -37,7 +37,9 @@ _REQUIRED = {
     "by_split": ("<u4",),
 }
 _OPTIONAL = {"sizes": ("<i8",), "mtimes": ("<i8",), "begins": ("<i8",)}
-_GROUPS = (*range(len(SPLITS)), NO_SPLIT)
+# The rows of the split external come last, and have a bound only where there are any: files
+# without them are the same, byte for byte, as before there was such a split.
+_GROUPS = (0, 1, 2, NO_SPLIT, SPLITS.index("external"))
 _ROWS_AT_ONCE = 1 << 16
 
 Offsets = npt.NDArray[np.uint32] | npt.NDArray[np.uint64]
@@ -75,8 +77,10 @@ class RecordIndex:
         labels: (n,) int32; -1 without a label.
         weights: (n,) float32 sample weights.
         splits: (n,) uint8 positions in SPLITS; 255 = none.
-        by_split: (n,) uint32 rows of train, then validation, test and none, ascending in each.
-        bounds: (5,) where each of these four begins in `by_split`, and n.
+        by_split: (n,) uint32 rows of train, then validation, test, none and external, ascending
+            in each.
+        bounds: Where each of these begins in `by_split`, and n: (6,), or (5,) where no row is in
+            external.
         sizes: (n,) int64 bytes of each record's data, -1 = not known; None: none is known.
         mtimes: (n,) int64 nanoseconds, -1 = not known; None: none is known.
         begins: (n,) int64 offset of the data in an archive, -1 = a file of its own; None: every
@@ -172,8 +176,9 @@ class RecordIndex:
             grouped = max(np.diff(self.bounds)) == len(self)  # one group: ascending as it stands
             rows = self.by_split[:] if grouped else np.arange(len(self), dtype=np.uint32)
         elif split in SPLITS:
-            place = SPLITS.index(split)
-            rows = self.by_split[self.bounds[place] : self.bounds[place + 1]]
+            place = _GROUPS.index(SPLITS.index(split))
+            begin, end = (*self.bounds[place:], len(self), len(self))[:2]
+            rows = self.by_split[begin:end]
         else:
             raise ValueError(f"split must be one of {SPLITS} or None, got {split!r}")
         rows.flags.writeable = False
@@ -268,7 +273,9 @@ class RecordIndex:
             )
         fields = dict(_sections(body, table))
         bounds = tuple(int(bound) for bound in about["bounds"])
-        if len(bounds) != len(_GROUPS) + 1 or bounds[-1] != len(fields["labels"]):
+        if len(bounds) not in (len(_GROUPS), len(_GROUPS) + 1) or bounds[-1] != len(
+            fields["labels"]
+        ):
             raise ValueError(f"it has the bounds {bounds} for {len(fields['labels']):,} rows")
         return cls(
             root=Path(about["root"]),
@@ -307,7 +314,7 @@ def _group(splits: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint32], tuple
             found = np.flatnonzero(part == group)
             rows[filled[place] : filled[place] + len(found)] = found + begin
             filled[place] += len(found)
-    return rows, bounds
+    return rows, bounds if counts[-1] else bounds[:-1]
 
 
 def _sections(

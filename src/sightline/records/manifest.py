@@ -132,11 +132,14 @@ class Manifest:
     def counts(self) -> pl.DataFrame:
         """Return one row a class with the number of usable images in each split.
 
-        Columns: label, train, validation, test, total (Int64); classes in class order.
+        Columns: label, train, validation, test, total (Int64); classes in class order. Where a
+        record is in the split external, it has a column before the total.
         """
         usable = self.table.filter(pl.col("status").ne_missing(QUARANTINED))
+        given = usable["split"].unique()
+        names = [name for name in SPLITS if name != "external" or name in given]
         return usable.group_by("label").agg(
-            *[(pl.col("split") == name).sum().cast(pl.Int64).alias(name) for name in SPLITS],
+            *[(pl.col("split") == name).sum().cast(pl.Int64).alias(name) for name in names],
             pl.len().cast(pl.Int64).alias("total"),
         ).sort("label")  # fmt: skip
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+# "external" is kept aside and reported apart: never trained on, chosen by, or divided anew.
+Split = Literal["train", "validation", "test", "external"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test", "external")
 
 Weights = Literal["best", "last"]

@@ -23,5 +23,6 @@ def half_width(count: int) -> float:
 
 
 def in_points(count: int) -> str:
-    """Return "± 24 points" for 16 images."""
-    return f"± {100 * half_width(count):.0f} points"
+    """Return "± 24 points" for 16 images; below one point with a decimal, "± 0.3 points"."""
+    points = 100 * half_width(count)
+    return f"± {points:.{0 if points >= 1 else 1}f} points"

@@ -1,8 +1,9 @@
 """The run folder: atomic files, the lock, and reading it all back.
 
-    runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  plan.txt  run.log
-                history.jsonl  checkpoints/step-*/  best.safetensors  model.json  model.keras
-                predictions/  evaluation.json  history.png  report.html  events/ (TensorBoard)
+    runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  audit.json  plan.txt
+                run.log  history.jsonl  checkpoints/step-*/  best.safetensors  model.json
+                model.keras  predictions/  evaluation.json  history.png  report.html
+                events/ (TensorBoard)
 
 Every file but the two logs is written beside its final name, fsynced and renamed, so a reader
 never meets half a file; every line of `history.jsonl` carries its own CRC.

@@ -23,6 +23,7 @@ from sightline.records import (
     SPLITS,
     DataFacts,
     Evaluation,
+    Finding,
     History,
     Manifest,
     ModelSummary,
@@ -219,6 +220,21 @@ class Run:
             return ModelSummary.from_dict(self.info["network"])
         except (LookupError, TypeError) as error:
             raise RunError(f"{self.path / 'run.json'} is damaged: network: {error}") from error
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the audit before training found; () of a run that had none.
+
+        Raises:
+            RunError: `audit.json` is damaged.
+        """
+        path = self.path / "audit.json"
+        if not path.exists():
+            return ()
+        try:
+            return tuple(Finding.from_dict(plain) for plain in read_json(path)["findings"])
+        except (LookupError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {error}. Remove it.") from error
 
     @property
     def plan(self) -> list[str]:

@@ -1,8 +1,12 @@
 """The verbs: the order of the calls, and what goes into the run folder when.
 
-data       scan, split
+data       scan
+auditing   audit
+splitting  split
 training   train
-judging    predict, evaluate
+predicting predict
+judging    evaluate
+gate       no figure comes out of a split that leaks, unasked
 reporting  report, plot_history
 machine    doctor
 cache      what the disk keeps of decoded images
@@ -12,10 +16,23 @@ A deep-learning framework is loaded by the first verb that needs one, never by a
 
 from __future__ import annotations
 
-from sightline.workflow.data import scan, split
-from sightline.workflow.judging import evaluate, predict
+from sightline.workflow.auditing import audit
+from sightline.workflow.data import scan
+from sightline.workflow.judging import evaluate
 from sightline.workflow.machine import doctor
+from sightline.workflow.predicting import predict
 from sightline.workflow.reporting import plot_history, report
+from sightline.workflow.splitting import split
 from sightline.workflow.training import train
 
-__all__ = ["doctor", "evaluate", "plot_history", "predict", "report", "scan", "split", "train"]
+__all__ = [
+    "audit",
+    "doctor",
+    "evaluate",
+    "plot_history",
+    "predict",
+    "report",
+    "scan",
+    "split",
+    "train",
+]

@@ -1,11 +1,10 @@
-"""From images to a manifest with splits."""
+"""From images to a manifest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Unpack
 
-from sightline.data import splits
 from sightline.data.sources import SourceOptions, read_source
 from sightline.errors import DataError
 from sightline.records import Manifest
@@ -51,26 +50,3 @@ def manifest_of(
             "nothing. Leave them out, or scan the images with them."
         )
     return data
-
-
-def split(
-    manifest: Manifest, *, validation: float = 0.15, test: float = 0.15, seed: int = 0
-) -> Manifest:
-    """Return the manifest divided anew into train, validation and test.
-
-    Stratified by label; a group is never on two sides; every class is on every side. The same
-    records and seed give the same splits on every machine. To keep splits that the data came
-    with, do not call this: `train` adds only those that are missing.
-
-    Args:
-        manifest: As `scan` returns it.
-        validation: Share of the images, 0 <= share < 1; 0 for none.
-        test: Share of the images, 0 <= share < 1; 0 for none.
-        seed: Another seed gives another division.
-
-    Raises:
-        DataError: A class has too few images, or too few groups, to be on every side.
-        RecipeError: A share is out of range, or nothing is left to train on.
-    """
-    shares = splits.SplitShares(validation=validation, test=test)
-    return splits.assign(manifest, shares, seed=seed)

@@ -86,7 +86,7 @@ def _contents(run: Run) -> reports.ReportContents:
         augmented_note=augmented_note,
         randomly_changed=augment.moves(run.recipe.augment),
         mistakes=[_mistakes(run, judged) for judged in evaluations],
-        findings=(),
+        findings=run.findings,
         reproduce=(
             f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
             f"--recipe {shlex.quote(f'{run.path}/recipe.toml')}",

@@ -17,9 +17,11 @@ from sightline.errors import DataError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
-from sightline.records import Manifest, RecordIndex, Split
+from sightline.records import Audit, Manifest, RecordIndex, Split
 from sightline.records.manifest import index_path
 from sightline.runs import Journal, Logged, Run
+from sightline.workflow import gate
+from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
 from sightline.workflow.judging import evaluate
 from sightline.workflow.reporting import report
@@ -39,11 +41,12 @@ def train(
     out: str | Path | None = None,
     only_train: bool = False,
     cache: bool = True,
+    allow_leak: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
     **source: Unpack[SourceOptions],
 ) -> Run:
-    """Return the run of the whole job: scan, split if needed, train, evaluate, report.
+    """Return the run of the whole job: scan, audit, split if needed, train, evaluate, report.
 
     The plan is said before training begins, and kept as `plan.txt`. Splits that the data came
     with are kept; missing ones are taken out of train (with folds and no splits, the lowest fold
@@ -60,12 +63,15 @@ def train(
         only_train: Stop after training: no evaluation, no report.
         cache: Keep decoded images on disk for later epochs and other runs (in SIGHTLINE_CACHE,
             else the user's cache folder). It changes the speed, and never a byte of a batch.
+        allow_leak: Train although copies or groups are on two sides of the split; the report
+            states it.
         callbacks: Keras callbacks; they are told of every epoch and step.
         progress: Where bars and lines go; by default to the terminal or notebook.
         **source: As `scan`.
 
     Raises:
-        DataError: The images, labels or splits cannot be used.
+        DataError: The images, labels or splits cannot be used; too many files cannot be read;
+            or copies or groups are on two sides of the split.
         RecipeError: A value is wrong or does not fit the data.
         RunError: `out` already holds something, or the objective became NaN or infinite.
         SetupError: No Keras backend is installed, or another one is loaded already.
@@ -74,36 +80,44 @@ def train(
     chosen = load_recipe(recipe, changes)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
-    plan = _plan(manifest_of(data, source), chosen, cached=cache)
+    audited = audit(manifest_of(data, source), mute=chosen.audit.mute, progress=shown)
+    plan = _plan(audited, chosen, cached=cache, allow_leak=allow_leak)
     with runs.locked(runs.create_run(path)):
         log = Logged(shown, path / "run.log")
-        journal = _write_plan(path, plan, log)
+        journal = _write_plan(path, plan, audited, log)
         with journal.watching():
             outcome = _fit(path, plan, callbacks, log)
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
         log.say(outcome.reason)
     run = runs.open_run(path)
     if outcome.state == "finished" and not only_train:
-        _judge(run, log)
+        _judge(run, log, allow_leak=allow_leak)
     return run
 
 
-def _plan(given: Manifest, recipe: Recipe, *, cached: bool) -> Plan:
-    """Return what will be done with these images, looked at for the first time."""
-    manifest = _with_splits(given, recipe)
+def _plan(audited: Audit, recipe: Recipe, *, cached: bool, allow_leak: bool) -> Plan:
+    """Return what will be done with these images.
+
+    Raises:
+        DataError: They cannot be used, or their split leaks.
+    """
+    gate.refuse_unreadable(audited)
+    manifest = _with_splits(audited.manifest, recipe)
+    said = gate.in_words(audited) + gate.refuse_leaks(manifest, allowed=allow_leak)
+    said += splits.folds_in_words(audited.manifest) + splits.sides_in_words(manifest)
     backend_name = backend.choose(recipe.backend)
     from sightline.learning import planning  # loads Keras, now that its backend is chosen
 
     facts = data_facts.measure(manifest)
     plan = planning.make_plan(manifest, recipe, facts, backend_name, cached=cached)
-    return dataclasses.replace(plan, sentences=(*plan.sentences, *splits.folds_in_words(given)))
+    return dataclasses.replace(plan, sentences=(*plan.sentences, *said))
 
 
-def _judge(run: Run, log: Progress) -> None:
+def _judge(run: Run, log: Progress, *, allow_leak: bool) -> None:
     """Evaluate every held-out split, and write the report."""
-    for split in ("validation", "test"):
+    for split in ("validation", "test", "external"):
         if len(run.manifest.of_split(split)):
-            evaluate(run, split=split, progress=log)
+            evaluate(run, split=split, allow_leak=allow_leak, progress=log)
         elif split == "test":
             log.say(
                 "There are no test images. The validation split chose the weights, so its "
@@ -125,7 +139,7 @@ def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
     return completed
 
 
-def _write_plan(path: Path, plan: Plan, log: Logged) -> Journal:
+def _write_plan(path: Path, plan: Plan, audited: Audit, log: Logged) -> Journal:
     """Say the plan, and write everything that is known before the first step."""
     journal = Journal(
         path,
@@ -144,6 +158,7 @@ def _write_plan(path: Path, plan: Plan, log: Logged) -> Journal:
     text = dump_recipe(plan.recipe)
     runs.write_atomically(path / "recipe.toml", lambda beside: beside.write_text(text, "utf-8"))
     runs.save_manifest(plan.manifest, path / "manifest.parquet")
+    runs.write_json(path / "audit.json", audited.to_dict())
     words = "\n".join(plan.sentences) + "\n"
     runs.write_atomically(path / "plan.txt", lambda beside: beside.write_text(words, "utf-8"))
     for sentence in plan.sentences:

@@ -34,8 +34,9 @@ Pixels = npt.NDArray[np.uint8]
 DECODER_VERSION = 2  # part of every cache key: raise it when any file decodes differently
 
 # Bytes for each pixel of a file while it is decoded and resized, beside its content.
-_PIXEL_BYTES = {("JPEG", "L"): 12, ("JPEG", "RGB"): 14, ("JPEG", "CMYK"): 44}
-_OTHER_PIXEL_BYTES = 36  # Pillow's own 4, and up to four copies on the way to RGB and upright
+_PIXEL_BYTES = {("JPEG", "L"): 12, ("JPEG", "RGB"): 14, ("JPEG", "CMYK"): 16}
+_BAND = 1 << 20  # pixels that are converted at once
+_OTHER_PIXEL_BYTES = 18  # WebP takes most: its decoder keeps two pictures of 4 each
 
 _RULE_SETS = get_args(RuleSet)  # asked for each file, and get_args takes 2 microseconds
 _MODES: dict[int, str] = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -99,6 +100,22 @@ def decode(
     _refuse_bytes(header, len(content), max_bytes)
     if rule_set == "keras":
         return _by_keras_rules(content, header, channels)
+    return decode_as_read(content, header, channels, background=background, min_size=min_size)
+
+
+def decode_as_read(
+    content: bytes,
+    header: Header,
+    channels: Channels = 3,
+    *,
+    background: tuple[int, int, int] = (255, 255, 255),
+    min_size: tuple[int, int] | None = None,
+) -> Pixels:
+    """Return what `decode` does by the rules of Sightline, given the header of this content.
+
+    Raises:
+        DataError: as `decode`, but for what reading the header refuses.
+    """
     if header.format == "JPEG":
         if min_size is not None and header.orientation >= 5:
             min_size = (min_size[1], min_size[0])
@@ -112,8 +129,7 @@ def decode(
         _mend_transparent_colour(image, header)
     if image.mode.startswith("I;16"):
         image = _eight_bits(image, header)
-    flat = image if channels == 4 else _on_background(image, background)
-    pixels = _as_array(flat, channels)
+    pixels = _as_array(image, channels, None if channels == 4 else background)
     # Pillow has turned a TIFF upright by itself when it loaded it.
     return pixels if header.format == "TIFF" else _upright(pixels, header.orientation)
 
@@ -173,12 +189,17 @@ def _may_lack_rows(image: Image.Image, content: bytes) -> bool:
     return interlaced or last_row.getbbox(alpha_only=False) is None
 
 
+def decoding_bytes(header: Header, content_bytes: int) -> int:
+    """Return how many bytes a file takes at most while it is decoded, its content included."""
+    a_pixel = _PIXEL_BYTES.get((header.format, header.mode), _OTHER_PIXEL_BYTES)
+    return a_pixel * header.width * header.height + 2 * content_bytes
+
+
 def _refuse_bytes(header: Header, content_bytes: int, max_bytes: int | None) -> None:
     """Refuse a file that needs too much memory, by what such files were seen to take at most."""
     if max_bytes is None:
         return
-    a_pixel = _PIXEL_BYTES.get((header.format, header.mode), _OTHER_PIXEL_BYTES)
-    needed = a_pixel * header.width * header.height + 2 * content_bytes
+    needed = decoding_bytes(header, content_bytes)
     if needed > max_bytes:
         raise DataError(
             f"the {header.format} of {header.width} x {header.height} pixels takes up to "
@@ -235,10 +256,24 @@ def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Imag
     return canvas
 
 
-def _as_array(image: Image.Image, channels: Channels) -> Pixels:
-    """Return (H, W, channels) by Pillow's conversion; its "L" is ITU-R 601."""
-    pixels: Pixels = np.array(image.convert(_MODES[channels]))
-    return pixels[..., None] if channels == 1 else pixels
+def _as_array(
+    image: Image.Image, channels: Channels, background: tuple[int, int, int] | None = None
+) -> Pixels:
+    """Return (H, W, channels) by Pillow's conversion; its "L" is ITU-R 601.
+
+    A large picture is converted in bands, as each step makes a copy of what it converts.
+    """
+    width, height = image.size
+    rows = max(1, _BAND // width)
+    if rows >= height:
+        flat = image if background is None else _on_background(image, background)
+        pixels: Pixels = np.array(flat.convert(_MODES[channels]))
+        return pixels[..., None] if channels == 1 else pixels
+    pixels = np.empty((height, width, channels), np.uint8)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(height, top + rows)))
+        pixels[top : top + rows] = _as_array(band, channels, background)
+    return pixels
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

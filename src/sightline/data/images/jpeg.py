@@ -18,6 +18,8 @@ Pixels = npt.NDArray[np.uint8]
 _FRAME_STARTS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _END_OF_IMAGE, _START_OF_SCAN, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
+_QUANTISATION = 0xDB
+_BAND = 1 << 20  # pixels
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _NUMBER_OF_PICTURES = 0xB001  # the MPF tag of multi-picture files
 
@@ -71,6 +73,22 @@ def read_jpeg_header(content: bytes, max_megapixels: float) -> Header:
         )
     check_size(width, height, max_megapixels)
     return Header("JPEG", width, height, _MODES[components], precision, orientation, frames)
+
+
+def first_quantisation_table(content: bytes) -> tuple[int, ...]:
+    """Return the 64 numbers of a JPEG's first quantisation table; () where it has none."""
+    for marker, start, end in _segments(content):
+        if marker != _QUANTISATION:
+            continue
+        wide = content[start : start + 1] >= b"\x10"  # 16 bits a number
+        numbers = content[start + 1 : min(end, start + 1 + (128 if wide else 64))]
+        return struct.unpack(f">{len(numbers) // 2}H", numbers) if wide else tuple(numbers)
+    return ()
+
+
+def start_of_scan(content: bytes) -> int:
+    """Return where the first scan of a JPEG with a sound header begins."""
+    return max(start for _, start, _ in _segments(content))
 
 
 def decode_jpeg(
@@ -129,7 +147,12 @@ def _scan_error(content: bytes, error: ValueError) -> DataError:
 def _rgb_of_cmyk(stored: Pixels) -> Pixels:
     """Return RGB of CMYK stored inverted, as Adobe and all others do: rgb = cmy * k / 255.
 
-    Equal to Pillow's conversion, value for value.
+    Equal to Pillow's conversion, value for value. In bands: it takes 28 bytes a pixel.
     """
-    product = stored[..., :3].astype(np.uint16) * stored[..., 3:]
-    return ((product.astype(np.uint32) + 127) // 255).astype(np.uint8)
+    rgb = np.empty((*stored.shape[:2], 3), np.uint8)
+    rows = max(1, _BAND // stored.shape[1])
+    for top in range(0, len(stored), rows):
+        band = stored[top : top + rows]
+        product = band[..., :3].astype(np.uint16) * band[..., 3:]
+        rgb[top : top + rows] = (product.astype(np.uint32) + 127) // 255
+    return rgb

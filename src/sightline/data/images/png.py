@@ -71,6 +71,19 @@ def read_png_header(content: bytes, max_megapixels: float) -> Header:
     return Header("PNG", width, height, mode, bits, orientation, frames)
 
 
+def has_transparent_colour(content: bytes) -> bool:
+    """Return whether a PNG names a transparent colour, or the opacity of its palette."""
+    return any(name == b"tRNS" for name, _, _ in _chunks(content))
+
+
+def end_of_png(content: bytes) -> int:
+    """Return where the last chunk of a PNG ends; its length where that is not there."""
+    for name, start, length in _chunks(content):
+        if name == b"IEND":
+            return start + length + 4
+    return len(content)
+
+
 def pixel_chunks(content: bytes) -> bytes:
     """Return the PNG with only the chunks that make pixels, after checking every CRC.
 

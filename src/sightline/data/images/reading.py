@@ -31,6 +31,19 @@ def read_file(where: str | Path | Location, *, max_bytes: int | None = None) -> 
             TOO_LARGE, CHANGED where it is not what was scanned, or TRUNCATED where the archive
             ends before the record does.
     """
+    return read_file_and_time(where, max_bytes=max_bytes)[0]
+
+
+def read_file_and_time(
+    where: str | Path | Location, *, max_bytes: int | None = None
+) -> tuple[bytes, int]:
+    """Return what `read_file` does, and when the file or archive was last written, nanoseconds.
+
+    The time is asked before the bytes: who writes meanwhile leaves a later one.
+
+    Raises:
+        DataError: as `read_file`.
+    """
     path, begin, size, mtime_ns = where if isinstance(where, Location) else (where, -1, -1, -1)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -53,7 +66,8 @@ def read_file(where: str | Path | Location, *, max_bytes: int | None = None) -> 
                 reason="TOO_LARGE",
             )
         if begin < 0:
-            return _of_size(_read_whole(descriptor, status.st_size), path, size)
+            content = _of_size(_read_whole(descriptor, status.st_size), path, size)
+            return content, status.st_mtime_ns
         content = _read_part(descriptor, begin, status.st_size - begin if size < 0 else size)
     except OSError as error:
         raise _open_error(path, error) from error
@@ -72,7 +86,7 @@ def read_file(where: str | Path | Location, *, max_bytes: int | None = None) -> 
             "may be another one. Scan it again.",
             reason="CHANGED",
         )
-    return content
+    return content, status.st_mtime_ns
 
 
 def _of_size(content: bytes, path: str | Path, size: int) -> bytes:

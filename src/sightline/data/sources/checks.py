@@ -92,7 +92,10 @@ def _refuse_lopsided(root: Path, label: str, counts: Counts) -> None:
     if len(given) < 2 or not splits:
         return
     images = sum(counts[label, split] for split in splits)
-    if len(splits) == 1:
+    inner = [split for split in given if split != "external"]  # which need not hold every class
+    if len(splits) == 1 and splits[0] in inner:
+        if len(inner) == 1:
+            return
         raise DataError(
             f"label {label!r} is only in {splits[0]} ({images} images) of {root}, "
             f"which has {', '.join(given)}. Put images of it into the other splits too, "

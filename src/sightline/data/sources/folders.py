@@ -55,7 +55,7 @@ def scan_splits(
     """
     given = {
         split: absolute_folder(folder, what=f"the {split} folder")
-        for split, folder in zip(SPLITS, (train, validation, test), strict=True)
+        for split, folder in zip(SPLITS[:3], (train, validation, test), strict=True)
         if folder is not None
     }
     for split, folder in given.items():

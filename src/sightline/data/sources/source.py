@@ -28,7 +28,7 @@ class SourceOptions(TypedDict, total=False):
         path_col: Its column of file names; the extension may be left out.
         label_col: Its column of labels.
         group_col: Its column of what must stay together (a patient, a lesion).
-        split_col: Its column of train, validation or test.
+        split_col: Its column of train, validation, test or external.
         fold_col: Its column of fold numbers, which the manifest keeps. Without any split given,
             `train` chooses weights by the lowest fold.
         group_regex: Finds the group in each file's path, where no column gives it.

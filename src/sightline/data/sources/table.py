@@ -31,6 +31,8 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")
 _WHOLE_NUMBER = re.compile(r"(\d{1,9})(\.0*)?")  # "3.0": pandas makes floats where a cell is empty
 _SHOWN = 5
+# Only a table can name images that are kept aside: a folder called external is no split folder.
+_SPLIT_WORDS: dict[str, Split] = {**SPLIT_WORDS, "external": "external"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class TableColumns:
         path_col: File names, relative to the root; the extension may be left out.
         label_col: The label of each image.
         group_col: What must stay together (a patient, a lesion); an empty cell: nothing.
-        split_col: train, validation (val, valid, validate) or test, in every row.
+        split_col: train, validation (val, valid, validate), test or external, in every row.
         fold_col: Whole numbers, kept in the manifest; an empty cell: no fold.
     """
 
@@ -182,12 +184,12 @@ def _refuse_repeats(table: TableColumns, record_ids: list[str]) -> None:
 
 def _splits(table: TableColumns, cells: list[str]) -> list[Split]:
     for row, cell in enumerate(cells):
-        if cell.casefold() not in SPLIT_WORDS:
+        if cell.casefold() not in _SPLIT_WORDS:
             raise DataError(
                 f"{table.where(row, table.split_col)}: {cell!r} is not a split. Write one of "
-                f"{', '.join(SPLIT_WORDS)}, or remove the row."
+                f"{', '.join(_SPLIT_WORDS)}, or remove the row."
             )
-    return [SPLIT_WORDS[cell.casefold()] for cell in cells]
+    return [_SPLIT_WORDS[cell.casefold()] for cell in cells]
 
 
 def _folds(table: TableColumns, cells: list[str]) -> list[int | None]:

@@ -1,31 +1,31 @@
 """The report of a run: one self-contained HTML page, from nouns alone.
 
-What the page needs is worked out here; `report.html.j2` only lays it out. Every value goes
-through Jinja's autoescape, so that no class, file or run name can become markup, and the page's
-own content policy forbids scripts and the network.
+What the page needs is worked out here; `report.html.j2` only lays it out, in the frame and with
+the parts of `layout`.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from sightline.judging.reports import figures
+from sightline.judging.reports import figures, layout
+from sightline.judging.reports.layout import counted
 from sightline.records import (
     SPLITS,
     Evaluation,
     Finding,
     History,
+    Interval,
+    LeakEffect,
     ModelSummary,
     Picture,
     rounded,
@@ -34,12 +34,7 @@ from sightline.records import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TINY = 64  # pictures narrower than this are enlarged without smoothing
-MOST_IDS = 20  # values of one piece of evidence that are written out
 MOST_CONFUSIONS = 5
-_PICTURE_TYPES = ("image/jpeg", "image/png")
-_SEVERITIES = ("error", "warning", "info")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _METRICS = {
     "accuracy": ("Accuracy", "share of the images put in their class"),
@@ -124,13 +119,16 @@ def render(contents: ReportContents) -> str:
         ValueError: A picture is neither JPEG nor PNG.
     """
     return _environment().get_template("report.html.j2").render(
+        name=contents.name,
+        headline=contents.headline,
         contents=contents,
         best_and_last=_best_and_last(contents.history),
         curves=_curves(contents.history),
         epochs=_epoch_rows(contents.history),
-        splits=_split_table(contents.manifest_counts),
-        alarm=_alarm(contents.findings),
-        findings=_sorted_findings(contents.findings),
+        splits=layout.split_table(
+            contents.manifest_counts, measured=("validation", "test", "external")
+        ),
+        findings=layout.sorted_findings(contents.findings),
         evaluations=[
             _evaluation(evaluation, position)
             for position, evaluation in enumerate(contents.evaluations)
@@ -140,37 +138,7 @@ def render(contents: ReportContents) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("sightline.judging.reports", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "address": _address,
-        "counted": _counted,
-        "evidence": _evidence,
-        "percent": functools.partial(rounded, decimals=1, percent=True),
-        "score": rounded,
-        "shape": _shape,
-        "thousands": "{:,}".format,
-        "titled": _titled,
-    }
-    environment.globals["TINY"] = TINY
-    return environment
-
-
-def _printable(value: Any) -> Any:
-    """Return text without control characters, halves of surrogates and turns of direction."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return _UNPRINTABLE.sub("\ufffd", value)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return layout.environment(shape=_shape, titled=_titled)
 
 
 def _titled(source: str) -> str:
@@ -181,29 +149,6 @@ def _titled(source: str) -> str:
     return source if len(parts) <= 3 else "/".join(("…", *parts[-2:]))
 
 
-def _address(picture: Picture) -> str:
-    """Return the picture as a data: address."""
-    if picture.media_type not in _PICTURE_TYPES:
-        raise ValueError(f"a picture must be one of {_PICTURE_TYPES}, got {picture.media_type!r}")
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode()}"
-
-
-def _evidence(value: object) -> str:
-    """Return one piece of evidence as a line of text; long lists are cut and counted."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return _listed([f"{key}: {_evidence(part)}" for key, part in value.items()])
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return _listed([_evidence(part) for part in value])
-    return str(value)
-
-
-def _listed(parts: list[str]) -> str:
-    more = f" … and {len(parts) - MOST_IDS:,} more" if len(parts) > MOST_IDS else ""
-    return ", ".join(parts[:MOST_IDS]) + more
-
-
 def _shape(shape: Sequence[int | None]) -> str:
     return " × ".join("any" if size is None else str(size) for size in shape) or "one number"
 
@@ -212,7 +157,7 @@ def _best_and_last(history: History) -> str:
     """Return the sentence that says which epoch is best and which was the last."""
     if not len(history):
         return ""
-    last = _counted(len(history), "epoch")
+    last = counted(len(history), "epoch")
     if history.best_epoch is None:
         return f"Training ran for {last}; no best epoch was chosen."
     best = history.best_epoch + 1
@@ -266,42 +211,6 @@ def _plain_number(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) >= 1e-3 else f"{value:.3g}"
 
 
-def _split_table(counts: pl.DataFrame) -> dict[str, Any] | None:
-    """Return rows and totals of the split table; None when there is nothing to count."""
-    if counts.is_empty():
-        return None
-    rows = counts.rows(named=True)
-    for row in rows:
-        row["unassigned"] = row["total"] - sum(row[split] for split in SPLITS)
-    columns = [*SPLITS, *(["unassigned"] if any(row["unassigned"] for row in rows) else [])]
-    columns = [name for name in columns if name != "test" or any(row["test"] for row in rows)]
-    totals = {name: sum(row[name] for row in rows) for name in [*columns, "total"]}
-    largest = max(max(row["total"] for row in rows), 1)
-    for row in rows:
-        row["share"] = row["total"] / max(totals["total"], 1)
-        row["bars"] = [(name, 100 * row[name] / largest) for name in columns]
-    without_test = "test" not in columns
-    return {"columns": columns, "rows": rows, "totals": totals, "without_test": without_test}
-
-
-def _sorted_findings(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings by outcome, those found with the worst first."""
-    found = sorted(
-        (finding for finding in findings if finding.outcome == "found"),
-        key=lambda finding: _SEVERITIES.index(finding.severity),
-    )
-    others = [finding for finding in findings if finding.outcome != "found"]
-    return {"found": found, "others": others}
-
-
-def _alarm(findings: Sequence[Finding]) -> str:
-    """Return how many errors and warnings were found, in words; "" without an error."""
-    found = [finding.severity for finding in findings if finding.outcome == "found"]
-    counted = [(found.count(severity), severity) for severity in ("error", "warning")]
-    words = " and ".join(_counted(number, severity) for number, severity in counted if number)
-    return f"{words} found." if "error" in found else ""
-
-
 def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:
     """Return everything the page says about one evaluation."""
     binary = len(evaluation.classes) == 2
@@ -326,7 +235,24 @@ def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:
         "size": size,
         "uncounted": size > figures.MOST_COUNTED,
         "confusions": _frequent_confusions(evaluation),
+        "leaks": _leak_rows(evaluation.leak_effect),
     }
+
+
+def _leak_rows(effect: LeakEffect | None) -> list[tuple[str, str, str]]:
+    """Return (title, figure with leaked images, figure without) of each metric."""
+    if effect is None:
+        return []
+    return [
+        (_words(name, "")[0], _with_interval(whole), _with_interval(effect.clean.get(name)))
+        for name, whole in effect.whole.items()
+    ]
+
+
+def _with_interval(figure: Interval | None) -> str:
+    if figure is None:
+        return "no image is left"
+    return f"{rounded(figure.value, 3)} ({rounded(figure.low, 3)} to {rounded(figure.high, 3)})"
 
 
 def _about(evaluation: Evaluation) -> str:
@@ -334,7 +260,7 @@ def _about(evaluation: Evaluation) -> str:
     split = f"the {evaluation.source} split"
     source = split if evaluation.source in SPLITS else f"“{evaluation.source}”"
     return (
-        f"{_counted(evaluation.count, 'image')} of {source}, "
+        f"{counted(evaluation.count, 'image')} of {source}, "
         f"{evaluation.weights} weights (epoch {evaluation.epoch + 1})"
     )
 

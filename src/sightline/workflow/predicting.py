@@ -1,0 +1,147 @@
+"""What a trained model says about images, labelled or not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args, overload
+
+import polars as pl
+
+from sightline import runs
+from sightline.data.sources import ScanOptions, scan_files
+from sightline.data.stream import Stream, StreamConfig
+from sightline.learning.models import backend
+from sightline.progress import Progress, Shown
+from sightline.records import Manifest, Predictions, Split, Weights
+from sightline.runs import KeptWeights, Run
+
+if TYPE_CHECKING:
+    import keras
+
+
+@overload
+def predict(
+    run: Run | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: None = None,
+    weights: Weights = "best",
+    follow_links: bool = False,
+    progress: Progress | None = None,
+) -> Predictions: ...
+
+
+@overload
+def predict(
+    run: Run | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    weights: Weights = "best",
+    follow_links: bool = False,
+    progress: Progress | None = None,
+) -> Path: ...
+
+
+def predict(
+    run: Run | str | Path,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    weights: Weights = "best",
+    follow_links: bool = False,
+    progress: Progress | None = None,
+) -> Predictions | Path:
+    """Return what the model says about files and folders; labels are not needed.
+
+    One row a file, sorted by path, whatever the order they were given in. A file that cannot be
+    read has its row too, with the reason and no probabilities.
+
+    Args:
+        run: A run or its folder; it may be read-only.
+        paths: Image files, .tar shards, or folders, which are read at every depth.
+        out: Stream the rows into this .csv or .parquet file in bounded memory, and return its
+            path. Columns: file (relative to the current folder where it lies inside), predicted,
+            p_CLASS for every class (0..1), reason.
+        weights: "best" or "last".
+        follow_links: Follow symbolic links that lead out of a folder.
+        progress: Where the bar goes; by default to the terminal or notebook.
+
+    Raises:
+        DataError: A path does not exist, there is no image, or `out` has another extension.
+        RunError: The run has no model, or it is damaged.
+        ValueError: There are no weights of that name.
+    """
+    opened = run if isinstance(run, Run) else runs.open_run(run)
+    if out is not None:
+        runs.check_table_path(Path(out))
+    chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    files = scan_files(chosen, ScanOptions(follow_links=follow_links))
+    parts = predictions_of(opened, files, None, weights, progress or Shown())
+    if out is None:
+        return Predictions.together(list(parts))
+    runs.write_rows(Path(out), (_rows(part, files.root) for part in parts))
+    return Path(out)
+
+
+def predictions_of(
+    run: Run, manifest: Manifest, split: Split | None, weights: Weights, progress: Progress
+) -> Iterator[Predictions]:
+    """Yield predictions batch by batch; every verb that predicts comes through here.
+
+    Args:
+        run: Whose model.
+        manifest: What is predicted; a file that cannot be read is an answer too.
+        split: Which of its splits; None for all.
+        weights: "best" or "last".
+        progress: Where the bar goes.
+
+    Raises:
+        RunError: The run has no such weights, or they are damaged.
+        ValueError: There are no weights of that name.
+    """
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
+    class_names, kept = tuple(run.model["class_names"]), run.kept(weights)
+    model = _rebuild(run, len(class_names), kept)
+    from sightline.learning import prediction
+
+    # A file that cannot be read is an answer here ("reason"), not a reason to stop.
+    config = dataclasses.replace(
+        StreamConfig.of(run.recipe, training=False), max_fault_share=1.0, max_faults=len(manifest)
+    )
+    with (
+        Stream(manifest, split=split, config=config) as stream,
+        progress.step(f"predicting {split or 'images'}", stream.num_records) as step,
+    ):
+        yield from prediction.predict(
+            model,
+            manifest,
+            stream,
+            class_names=class_names,
+            kept=kept,
+            on_batch=step.advance,
+        )
+
+
+def _rebuild(run: Run, num_classes: int, kept: KeptWeights) -> keras.Model:
+    """Rebuild the network from its recipe and assign the weights: nothing is deserialised."""
+    backend.choose(run.recipe.backend)
+    from sightline.learning.models import forward, networks
+
+    model = networks.build(run.recipe, num_classes, policy=run.recipe.precision)
+    forward.set_weights(model, kept.arrays)
+    return model
+
+
+def _rows(part: Predictions, root: Path) -> pl.DataFrame:
+    """Return the columns that a user's table has."""
+    here = Path.cwd()
+    files = []
+    for record_id in part.table["record_id"]:
+        path = root / record_id
+        files.append(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    table = part.to_table().drop("record_id", "label", "group")
+    return table.select(pl.Series("file", files, dtype=pl.String), pl.all())
