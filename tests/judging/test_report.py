@@ -199,13 +199,13 @@ def test_rounding_makes_no_score_perfect(nothing, evaluation, value, words):
 
 def test_split_counts_and_groups_stand_in_one_table(page):
     text = page.text
-    assert "All 1,050 225 225 1,500 Groups 321 45 44" in text
+    assert "All 1,050 225 ± 7 points 225 ± 7 points 1,500 Groups 321 45 44" in text
 
 
 def test_images_without_a_split_are_counted_apart(nothing):
     text = shown(nothing, manifest_counts=counts(("cat", 5, 2, 1, 10))).text
     assert "unassigned total share" in text
-    assert "cat 5 2 1 2 10" in text
+    assert "cat 5 2 ± 69 points 1 ± 98 points 2 10" in text
 
 
 def test_images_without_a_label_are_counted(nothing):
