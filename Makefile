@@ -7,7 +7,7 @@ PEERS := .venv-bench/.installed
 FFCV := ffcv==1.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench bench-stream bench-dropin lock clean
+.PHONY: help demo test test-all check fix bench bench-stream bench-dropin bench-audit lock clean
 
 help:       ## print this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -64,7 +64,11 @@ bench-dropin: $(INSTALLED)  ## the drop-in beside Keras' own class, 6 minutes: m
 	$(BIN)/python -m benchmarks.dropin --json docs/dropin.json \
 		$(if $(DATA)$(IMAGES),--data "$(or $(DATA),$(IMAGES))")
 
-bench: bench-stream bench-dropin     ## both
+bench-audit: $(INSTALLED)   ## the audit beside bare decoding, and the search for copies, 15 minutes: make bench-audit DATA=folder
+	$(BIN)/python -m benchmarks.audit_pass $(if $(DATA)$(IMAGES),"$(or $(DATA),$(IMAGES))")
+	$(BIN)/python -m benchmarks.copies_search
+
+bench: bench-stream bench-dropin bench-audit     ## all of them
 
 lock:                   ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \

@@ -182,3 +182,16 @@ def test_separate_folders_and_groups_are_taken(make_photos: MakePhotos, here: Pa
     found = told(run_cli(*words, "--json"))
     assert [row["test"] for row in found["classes"]] == [2, 2]
     assert "groups-across-splits" in found["errors"]
+
+
+@pytest.mark.parametrize("command", ["audit", "train"])
+@pytest.mark.parametrize("below", [".", "dark"])
+def test_nothing_is_written_among_the_images_unasked(
+    command: str, below: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / below)
+    before = sorted(folder.rglob("*"))
+    done = CliRunner().invoke(app, [command, str(folder)])
+    assert done.exit_code == 2
+    assert "among the images" in done.stderr
+    assert sorted(folder.rglob("*")) == before

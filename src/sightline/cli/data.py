@@ -120,6 +120,8 @@ def audit(
 
     Ends with 1 where an error-level finding stands.
     """
+    if out is None:
+        options.refuse_among_images(data)
     folder = out or _audit_folder(data or labels or train)
     done = sightline.audit(
         data,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.data.sources import SourceOptions
+from sightline.errors import DataError
 
 _TABLE = "A table of labels"
 _FOLDERS = "Separate folders"
@@ -93,6 +94,20 @@ FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow links out of the folder.",
                        rich_help_panel=_GROUPS)
 ]  # fmt: skip
+
+
+def refuse_among_images(data: Path | None) -> None:
+    """Refuse to write into the current folder where it is, or lies in, the folder of images.
+
+    Raises:
+        DataError: It is; later scans would find there what has been written.
+    """
+    here = Path.cwd()
+    if data is not None and data.is_dir() and here.is_relative_to(data.resolve()):
+        raise DataError(
+            f"the output would be written into {here}, among the images. Change to another folder, "
+            "or say where it shall go (--out)."
+        )
 
 
 def source_options(values: dict[str, Any]) -> SourceOptions:

@@ -59,6 +59,8 @@ def train(
 ) -> None:
     """Do the whole job: scan, audit, split if needed, train, evaluate, report."""
     source = options.source_options(locals())
+    if out is None:
+        options.refuse_among_images(data)
     asked = list(changes or [])
     if minutes is not None:
         asked.append(f"train.minutes={minutes}")
