@@ -164,6 +164,14 @@ def test_looks_at_a_test_split_are_counted_over_all_runs(run: sl.Run, tmp_path: 
     assert sl.evaluate(run, split="validation", progress=QUIET).looks == 0
 
 
+def test_splitting_says_how_often_the_test_split_it_makes_was_looked_at(
+    run: sl.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = sl.evaluate(run, progress=QUIET).looks
+    sl.split(run.manifest)
+    assert f"looked at {looks} times already" in capsys.readouterr().out
+
+
 def test_the_report_says_how_often_the_test_split_was_looked_at(run: sl.Run) -> None:
     looks = sl.evaluate(run, progress=QUIET).looks
     assert f"looked at {looks} time" in sl.report(run).read_text("utf-8")

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import polars as pl
 
+from sightline import runs
 from sightline.data import splits
 from sightline.errors import DataError, RecipeError
 from sightline.progress import Progress, Shown
@@ -166,7 +167,7 @@ def divide(manifest: Manifest, options: SplitOptions) -> Divided:
     done, findings = _assigned(manifest, options)
     if options.rare_weights:
         done = splits.with_rare_weights(done)
-    said = (*splits.sides_in_words(done), *_folds_in_words(done))
+    said = (*splits.sides_in_words(done), *_folds_in_words(done), *_looks_in_words(done))
     return Divided(done, (*findings, *_leaking(done)), said)
 
 
@@ -197,6 +198,14 @@ def _folds_in_words(manifest: Manifest) -> list[str]:
     if not sizes:
         return []
     return [f"{len(sizes):,} folds of {min(sizes):,} to {max(sizes):,} images."]
+
+
+def _looks_in_words(manifest: Manifest) -> list[str]:
+    """Return how often this test split was looked at, by any run of the user; [] for never."""
+    looks = runs.count_looks(manifest) if len(manifest.of_split("test")) else 0
+    if not looks:
+        return []
+    return [f"This test split has been looked at {looks:,} time{'s' * (looks > 1)} already."]
 
 
 def _refuse_given(manifest: Manifest, options: SplitOptions) -> None:
