@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from sightline.data.auditing.checks import run_checks
-from sightline.data.auditing.copies import VERDICTS_SCHEMA, Copies
+from sightline.data.auditing.copies import RADIUS, TURNED_RADIUS, VERDICTS_SCHEMA, Copies
 from sightline.data.auditing.inspected import INSPECTED_SCHEMA
 from sightline.records import PAIRS_SCHEMA, SPLITS, Finding, Manifest
 
@@ -55,6 +55,7 @@ def audited(
     how: str = "same",
     unbound: tuple[tuple[str, ...], ...] = (),
     ignored: Mapping[str, int] | None = None,
+    radius: tuple[int, int] = (RADIUS, TURNED_RADIUS),
 ) -> tuple[Manifest, pl.DataFrame, Copies]:
     """Return what `run_checks` takes: equal sha256 are copies, `near` are groups of near copies."""
     whole = sorted((_whole(row) for row in chosen), key=lambda row: str(row["record_id"]))
@@ -76,7 +77,7 @@ def audited(
     ]
     copies = Copies(
         pl.DataFrame(pairs, PAIRS_SCHEMA), copy_group, near_group, unbound,
-        VERDICTS_SCHEMA.to_frame(),
+        VERDICTS_SCHEMA.to_frame(), radius,
     )  # fmt: skip
     return manifest, table.select(INSPECTED_SCHEMA.names()), copies
 

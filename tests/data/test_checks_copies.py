@@ -107,6 +107,17 @@ def test_near_copies_tell_how_they_differ_and_how_alike_they_are() -> None:
     ]
 
 
+@pytest.mark.parametrize("near", [[], [["1.png", "2.png"]]])
+def test_a_search_that_was_narrowed_says_what_it_may_have_missed(near: list[list[str]]) -> None:
+    chosen = [record("1.png"), record("2.png")]
+    whole, narrow = (
+        findings(chosen, near=near, radius=radius)["near-copies"] for radius in ((12, 8), (7, 7))
+    )
+    assert "cropped copies may be missing" not in whole.title
+    assert "within 7 bits (7 for turned pictures) instead of 12 (8)" in narrow.title
+    assert narrow.evidence["searched_within_bits"] == {"upright": 7, "turned": 7}
+
+
 def test_copies_in_two_lesions_are_told_apart() -> None:
     chosen = [
         record("1.png", group="l1", sha256="c" * 64),

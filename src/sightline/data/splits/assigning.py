@@ -31,8 +31,9 @@ def assign(manifest: Manifest, shares: SplitShares, *, seed: int, minimum: int =
     are kept aside as external stay there.
 
     A pure function of contents (record ids, where they are not known), groups and seed: neither
-    the folder nor the names of an audited set matter. More images, up to 20 % of them, moved at
-    most their own share and two in a hundred of those that were there (see the tests).
+    the folder nor the names of an audited set matter. More images, up to 20 % of them, move at
+    most their own share and two in a hundred of those that were there, while no unit is larger
+    than a two-hundredth of the set; with larger ones, a unit at a border can tip over.
 
     Args:
         manifest: Audited, if copies are to be kept together.

@@ -9,6 +9,7 @@ import polars as pl
 from sightline.data.auditing.checks.audited import AuditedSet, counts_by
 from sightline.data.auditing.checks.crossing import crossing, divided, spread
 from sightline.data.auditing.checks.outcomes import Outcomes, counted, listed
+from sightline.data.auditing.copies import RADIUS, TURNED_RADIUS, Copies
 from sightline.records import Finding
 
 _UNTURNED = "not turned"
@@ -113,8 +114,12 @@ def exact_copies(audited: AuditedSet) -> Finding:
 def near_copies(audited: AuditedSet) -> Finding:
     """Return which images are confirmed to be the same picture, changed."""
     rows = _near(audited.usable)
+    within = dict(zip(("upright", "turned"), audited.copies.radius, strict=True))
     if not len(rows):
-        return _NEAR.passed("No near copies were confirmed.")
+        return _NEAR.passed(
+            f"No near copies were confirmed{_narrowed(audited.copies)}.",
+            {"searched_within_bits": within},
+        )
     members = rows.select("record_id", pl.col("near_group").alias("group"))
     pairs = audited.copies.pairs.filter(pl.col("kind") != "copy")
     pairs = pairs.join(members, left_on="first", right_on="record_id", maintain_order="left")
@@ -124,11 +129,12 @@ def near_copies(audited: AuditedSet) -> Finding:
     return _NEAR.found(
         f"{counted(len(rows), 'image')} form {counted(rows['near_group'].n_unique(), 'group')} of "
         f"near copies, by {counted(len(pairs), 'confirmed pair')}: {listed(words)}"
-        f"{_between(strangers)}.",
+        f"{_between(strangers)}{_narrowed(audited.copies)}.",
         {
             "groups": _near_groups(members, pairs),
             "pairs_by_how": hows,
             "across_groups": strangers,
+            "searched_within_bits": within,
         },
         "`sightline split` keeps them on one side. Look at the pairs; `sightline audit --mute "
         "near-copies` where they are meant to be there.",
@@ -157,6 +163,18 @@ def _between(strangers: list[dict[str, Any]]) -> str:
     if not strangers:
         return ""
     return f"; {counted(len(strangers), 'picture')} in more than one of the given groups"
+
+
+def _narrowed(copies: Copies) -> str:
+    """Return the end of a title where the search had to be narrower than usual."""
+    if copies.radius == (RADIUS, TURNED_RADIUS):
+        return ""
+    upright, turned = copies.radius
+    return (
+        f"; the images of this set are so alike that hashes were compared within {upright} bits "
+        f"({turned} for turned pictures) instead of {RADIUS} ({TURNED_RADIUS}), so cropped copies "
+        "may be missing"
+    )
 
 
 def _near(rows: pl.DataFrame) -> pl.DataFrame:
