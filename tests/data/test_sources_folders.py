@@ -479,3 +479,9 @@ def test_a_label_may_be_missing_from_one_of_three_splits(tmp_path: Path) -> None
         tmp_path, {"record_id": list("12345"), "label": labels, "split": splits}
     )
     check_classes(manifest)
+
+
+def test_a_folder_called_external_is_a_class_as_any_other(make_images: Make) -> None:
+    manifest = scan_folder(make_images("external/a.png", "internal/b.png"))
+    assert manifest.class_names == ("external", "internal")
+    assert manifest.table["split"].null_count() == 2

@@ -125,6 +125,18 @@ def test_a_label_in_only_one_split_of_a_table_is_refused_by_the_table(make_image
         scan_table(pets_table(make_images, text, split_col="p"))
 
 
+def test_a_table_may_keep_images_aside_as_external(make_images: Make) -> None:
+    text = "image,dx,p\na,x,train\nb,y,train\nc,x,external\n"  # of one class alone
+    manifest = scan_table(pets_table(make_images, text, split_col="p"))
+    assert column(manifest, "split") == ["train", "train", "external"]
+
+
+def test_a_label_of_external_images_alone_cannot_be_learned(make_images: Make) -> None:
+    text = "image,dx,p\na,x,train\nb,y,train\nc,z,external\n"
+    with pytest.raises(DataError, match=r"label 'z' is in external \(1 images\) .* not in train"):
+        scan_table(pets_table(make_images, text, split_col="p"))
+
+
 def test_missing_files_of_a_table_are_told_what_to_do(make_images: Make) -> None:
     table = pets_table(make_images, "image,dx\na,x\nnone,y\n")
     with pytest.raises(
