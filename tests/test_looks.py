@@ -54,6 +54,17 @@ def test_without_a_place_to_remember_a_look_nothing_fails(
     assert count_looks(manifest_of("a")) == 0
 
 
+@pytest.mark.parametrize("damage", [b'{"time": "2026', b"\x00\xff\n" * 9])
+def test_damage_neither_counts_nor_swallows_the_next_look(own_state: Path, damage: bytes) -> None:
+    manifest = manifest_of("a", "b")
+    note_look(manifest, Path("one"))
+    (ledger,) = (own_state / "looks").iterdir()
+    with ledger.open("ab") as file:
+        file.write(damage)
+    assert note_look(manifest, Path("two")) == 2
+    assert count_looks(manifest) == 2
+
+
 def test_the_state_is_kept_where_the_system_wants_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

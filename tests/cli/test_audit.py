@@ -69,7 +69,7 @@ def test_without_an_error_that_stands_it_ends_with_0(damaged: Path, here: Path) 
     [
         (["nowhere"], "nowhere"),
         (["photos", "--mute", "odd"], "'odd', which no finding is called"),
-        (["photos", "--max-megapixels", "0"], "max_megapixels must be above 0, got 0.0"),
+        (["photos", "--max-megapixels", "0"], "above 0 and at most 10,000, got 0.0"),
         (["photos", "--against", "gone.parquet"], "there is no manifest at gone.parquet"),
         (["photos", "--recipe", "gone.toml"], "recipe gone.toml cannot be read"),
         (["photos", "--out", "photos"], "photos holds 'dark', which is no part of an audit"),

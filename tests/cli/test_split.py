@@ -169,6 +169,47 @@ def test_an_image_that_would_bridge_two_sides_is_set_aside_with_a_finding(
     assert "dark/new.png" in json.dumps(bridging["evidence"])
 
 
+def test_an_image_that_is_away_for_a_while_comes_back_to_its_side(
+    make_photos: MakePhotos, here: Path
+) -> None:
+    folder = make_photos(here / "set", {"dark": 20, "light": 20})
+    shown(folder, "--out", "0.parquet")
+    first = dict(sl.Manifest.load(Path("0.parquet")).table.select("record_id", "split").iter_rows())
+    away = [name for name in first if name.endswith(("1.png", "2.png", "3.png"))]
+    for name in away:
+        (folder / name).rename(here / name.replace("/", "-"))
+    told_of = shown(folder, "--keep", "0.parquet", "--out", "1.parquet")
+    assert "--keep NEW --keep OLD" in told_of
+    for name in away:
+        (here / name.replace("/", "-")).rename(folder / name)
+    shown(folder, "--keep", "1.parquet", "--keep", "0.parquet", "--out", "2.parquet")
+    last = dict(sl.Manifest.load(Path("2.parquet")).table.select("record_id", "split").iter_rows())
+    assert last == first
+
+
+# --- groups that names tell of ---------------------------------------------------------
+
+
+def test_groups_are_discovered_in_file_names_when_asked(
+    make_photos: MakePhotos, here: Path
+) -> None:
+    folder = make_photos(here / "set", {"dark": 40, "light": 40})
+    for path in sorted(folder.rglob("*.png")):
+        number = int(path.stem.rpartition("_")[2])
+        start = 20 * (path.parent.name == "light")
+        path.rename(path.with_name(f"patient{start + number // 2}_{number % 2}.png"))
+    text = shown(folder, "--discovered-groups", "--out", "m.parquet")
+    assert "Info discovered-groups: 80 of 80 images are in 40 groups by their names" in text
+    table = sl.Manifest.load(Path("m.parquet")).table
+    assert table["group"].n_unique() == 40
+    assert table.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert "have groups already" in refused("m.parquet", "--resplit", "all", "--discovered-groups")
+
+
+def test_names_that_tell_of_no_groups_are_refused(photos: Path) -> None:
+    assert "do not tell of images that belong together" in refused(photos, "--discovered-groups")
+
+
 # --- folds, repeats, weights -----------------------------------------------------------
 
 
@@ -194,6 +235,13 @@ def test_repeats_are_saved_one_a_file_and_differ(
         "Repeat 1",
         "Repeat 2",
     ]
+
+
+def test_repeats_of_neighbouring_seeds_have_nothing_in_common(photos: Path, here: Path) -> None:
+    shown(photos, "--repeats", 2, "--out", "a.parquet")
+    shown(photos, "--seed", 1, "--out", "b.parquet")
+    repeat, seed = (sl.Manifest.load(here / f"{n}.parquet").table for n in ("a.repeat-1", "b"))
+    assert repeat["split"].to_list() != seed["split"].to_list()
 
 
 def test_repeats_of_folds_keep_the_test_split(photos: Path, here: Path) -> None:
@@ -265,6 +313,7 @@ def test_given_sides_that_share_a_picture_are_an_error_that_is_told(
         (["--folds", "3", "--resplit", "train"], "the train folder is divided three ways"),
         (["--resplit", "train"], "has no train split that could be divided"),
         (["--keep", "gone.parquet"], "there is no manifest at gone.parquet"),
+        (["--min-per-class", "2", "--keep", "a.parquet"], "min_per_class cannot be asked for"),
         (["--keep", "a.parquet", "--folds", "3"], "so folds cannot be asked for as well"),
         (["--out", "m.csv"], "a manifest is saved as .parquet, got m.csv"),
     ],
@@ -276,7 +325,9 @@ def test_what_cannot_be_is_refused_in_plain_words(
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [["--resplit", "some"], ["--repeats", "0"]])
+@pytest.mark.parametrize(
+    "words", [["--resplit", "some"], ["--repeats", "0"], ["--repeats", "1001"]]
+)
 def test_values_that_do_not_exist_are_wrong_use(photos: Path, words: list[str]) -> None:
     assert run_cli(photos, *words).exit_code == 2
 
@@ -287,8 +338,25 @@ def test_folds_beside_given_splits_are_refused_with_what_replaces_them(given: Pa
     assert "--resplit all" in message
 
 
-def test_repeats_of_splits_that_are_all_given_are_refused(given: Path) -> None:
-    assert "every repeat would be the same" in refused(given, "--validation", 0, "--repeats", 2)
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        (["--validation", 0, "--repeats", 2], "repeat 1"),
+        (["--validation", 0, "--seed", 3], "seed 3"),
+        (["--test", 0.4], "test 0.4"),
+    ],
+)
+def test_what_given_splits_leave_no_part_for_is_refused(
+    given: Path, words: list[object], idle: str
+) -> None:
+    message = refused(given, *words)
+    assert f"come with train, test, which are kept, so {idle} would change nothing" in message
+    assert "--resplit all" in message
+
+
+def test_a_share_of_validation_beside_folds_is_refused(photos: Path) -> None:
+    message = refused(photos, "--folds", 3, "--validation", 0.4)
+    assert "fold 0 is validation, so a share of 0.4 has no part in it" in message
 
 
 def test_a_manifest_without_splits_cannot_be_kept(photos: Path, here: Path) -> None:

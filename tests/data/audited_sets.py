@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from sightline.data.auditing.checks import run_checks
+from sightline.data.auditing.checks import Earlier, run_checks
 from sightline.data.auditing.copies import RADIUS, TURNED_RADIUS, VERDICTS_SCHEMA, Copies
 from sightline.data.auditing.inspected import INSPECTED_SCHEMA
 from sightline.records import PAIRS_SCHEMA, SPLITS, Finding, Manifest
@@ -82,9 +82,11 @@ def audited(
     return manifest, table.select(INSPECTED_SCHEMA.names()), copies
 
 
-def findings(chosen: Sequence[Row], *, compared: bool = False, **kwargs: Any) -> dict[str, Finding]:
+def findings(
+    chosen: Sequence[Row], *, earlier: Earlier | None = None, **kwargs: Any
+) -> dict[str, Finding]:
     """Return the finding of every check by code; each goes through JSON on the way."""
-    found = run_checks(*audited(chosen, **kwargs), compared=compared)
+    found = run_checks(*audited(chosen, **kwargs), earlier=earlier)
     return {
         finding.code: Finding.from_dict(json.loads(json.dumps(finding.to_dict(), allow_nan=False)))
         for finding in found

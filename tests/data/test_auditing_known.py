@@ -156,6 +156,17 @@ def test_verdicts_are_kept_for_their_version(kept: Known) -> None:
     assert not len(kept.load_verdicts(pl.Schema({"other": pl.Int64}), version=3))
 
 
+def test_an_outcome_comes_back_with_what_was_passed_over(kept: Known, manifest: Manifest) -> None:
+    scanned = Manifest.make(
+        manifest.root, manifest.table, ignored={"hidden": 2}, passed_over={"hidden": (".a", ".b")}
+    )
+    kept.save_outcome("key", outcome(scanned))
+    again = kept.load_outcome("key")
+    assert again is not None
+    assert again.manifest.ignored == {"hidden": 2}
+    assert again.manifest.passed_over == {"hidden": (".a", ".b")}
+
+
 def test_an_outcome_comes_back_as_it_was(kept: Known, manifest: Manifest) -> None:
     audit = outcome(manifest, "EMPTY")
     kept.save_outcome("key", audit)
@@ -198,7 +209,12 @@ def test_the_key_of_an_outcome_depends_on_files_settings_and_what_was_ignored(
     manifest: Manifest,
 ) -> None:
     now = files_now(manifest)
-    ignoring = Manifest.make(manifest.root, manifest.table, ignored={"hidden": 1})
+    ignoring, another = (
+        Manifest.make(
+            manifest.root, manifest.table, ignored={"hidden": 1}, passed_over={"hidden": (name,)}
+        )
+        for name in (".a", ".b")
+    )
     longer, later, gone = (
         now.with_columns(**{name: change})
         for name, change in (
@@ -211,6 +227,7 @@ def test_the_key_of_an_outcome_depends_on_files_settings_and_what_was_ignored(
         outcome_key(manifest, now, {}),
         outcome_key(manifest, now, {"limit": 1}),
         outcome_key(ignoring, now, {}),
+        outcome_key(another, now, {}),
         *(outcome_key(manifest, other, {}) for other in (longer, later, gone)),
     ]
     assert len(set(keys)) == len(keys)

@@ -45,7 +45,21 @@ def test_a_finding_that_is_not_applicable_says_why() -> None:
     found = findings(rows(3, None))
     reasons = [finding.title for finding in found.values() if finding.outcome == "not applicable"]
     assert len(reasons) > 5
+    assert "No image is usable." not in reasons
     assert all(reason.endswith(".") and len(reason) > 20 for reason in reasons)
+
+
+def test_where_no_image_is_usable_nothing_is_said_of_images() -> None:
+    broken = rows(4, "a", status="quarantined", reason="EMPTY") + rows(
+        2, "b", status="quarantined", reason="EXT_MISMATCH"
+    )
+    found = findings(broken, ignored={"hidden or system": 1})
+    of_files = {code: found.pop(code) for code in ("unreadable-files", "ignored-files")}
+    assert [finding.outcome for finding in of_files.values()] == ["found", "found"]
+    del found["changed-files"]
+    assert {(one.outcome, one.title, bool(one.evidence)) for one in found.values()} == {
+        ("not applicable", "No image is usable.", False)
+    }
 
 
 def test_every_finding_that_was_found_has_advice() -> None:

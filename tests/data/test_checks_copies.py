@@ -140,3 +140,14 @@ def test_a_cluster_that_does_not_bind_is_a_warning_with_all_of_it() -> None:
     found = findings(rows(5), unbound=(("a/0001.jpg", "a/0000.jpg"),))["unbound-cluster"]
     assert (found.outcome, found.severity) == ("found", "warning")
     assert found.evidence["groups"] == [{"ids": ["a/0000.jpg", "a/0001.jpg"]}]
+
+
+def test_a_cluster_that_does_not_bind_says_what_it_crosses_and_nothing_else_denies_it() -> None:
+    chosen = [record("1.png", split="train"), record("2.png", "b", split="test"), record("3.png")]
+    found = findings(chosen, unbound=(("1.png", "2.png"),))
+    assert "1 of 1 cluster is on several sides" in found["unbound-cluster"].title
+    assert "1 of 1 cluster is under several labels" in found["unbound-cluster"].title
+    (across,) = found["unbound-cluster"].evidence["across_labels"]
+    assert across["by_label"] == {"a": ["1.png"], "b": ["2.png"]}
+    for code in ("near-copies", "near-copies-across-splits", "conflicting-labels"):
+        assert found[code].title.endswith("; 2 images of unbound-cluster not counted."), code

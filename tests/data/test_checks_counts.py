@@ -41,11 +41,16 @@ def test_a_class_that_is_small_on_a_side_is_named_with_its_interval() -> None:
     found = findings(chosen)["small-classes"]
     assert (found.outcome, found.severity) == ("found", "warning")
     assert found.title == (
-        "1 of 2 classes too small to measure: 'b' has 9 images in test (± 33 points)."
+        "1 of 2 classes is too small to measure: 'b' has 9 images in test (± 33 points)."
     )
     assert found.evidence["classes"] == [
         {"label": "b", "side": "test", "images": 9, "half_width": 0.3267}
     ]
+
+
+def test_several_small_classes_are_several() -> None:
+    title = findings(rows(3, "a") + rows(5, "b"))["small-classes"].title
+    assert title.startswith("2 of 2 classes are too small to measure: 'a' has 3 images in all")
 
 
 def test_a_class_that_a_side_lacks_is_an_error() -> None:
@@ -90,6 +95,26 @@ def test_imbalance_is_the_ratio_of_the_largest_class_to_the_smallest(
 def test_imbalance_is_that_of_the_training_images() -> None:
     chosen = rows(10, "a", split="train") + rows(10, "b", split="train")
     assert findings(chosen + rows(200, "a", split="test"))["class-imbalance"].outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [rows(300), rows(200) + rows(100, "b", status="quarantined", reason="EMPTY"),
+     rows(200) + rows(40, None)],
+    ids=["in all", "but for the quarantine", "but for images without a label"],
+)  # fmt: skip
+def test_one_class_alone_is_nothing_to_learn_from(chosen: list[Row]) -> None:
+    found = findings(chosen)["class-imbalance"]
+    images = sum(row["label"] == "a" for row in chosen)
+    assert (found.outcome, found.severity, found.recipe_change) == ("found", "warning", "")
+    assert found.title == (
+        f"There is one class alone: 'a', with {images} images. A model has nothing to tell apart."
+    )
+    assert "judged on" in found.advice
+
+
+def test_images_without_labels_are_no_class() -> None:
+    assert findings(rows(300, None))["class-imbalance"].outcome == "not applicable"
 
 
 def test_imbalance_is_answered_by_a_key_that_recipes_have() -> None:

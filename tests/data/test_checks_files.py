@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from audited_sets import findings, rows
+from audited_sets import audited, findings, rows
+
+from sightline.data.auditing.checks import Earlier, run_checks
 
 
 def broken(count: int, label: str, reason: str = "TRUNCATED") -> list[dict[str, object]]:
@@ -39,16 +43,37 @@ def test_a_class_that_loses_much_is_named() -> None:
     assert "class 'b' loses 1 of 10" in found.title
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("ab", "classes 'a' (1 of 10) and 'b' (1 of 10) lose more than 5 %."),
+        ("abcd", "classes 'a' (1 of 10), 'b' (1 of 10), 'c' (1 of 10) and 1 other lose more than"),
+    ],
+)
+def test_of_several_classes_that_lose_much_three_are_named(labels: str, expected: str) -> None:
+    lost = [row for label in labels for row in rows(9, label) + broken(1, label)]
+    found = findings(rows(3000, "z") + lost)["unreadable-files"]
+    assert expected in found.title
+    assert len(found.evidence["classes_over_budget"]) == len(labels)
+
+
 def test_changed_files_are_an_error_and_not_counted_as_unreadable() -> None:
-    found = findings(rows(50, "a") + broken(1, "a", "CHANGED"), compared=True)
+    found = findings(rows(50, "a") + broken(1, "a", "CHANGED"), earlier=Earlier(50))
     assert found["changed-files"].severity == "error"
     assert found["changed-files"].evidence["ids"] == ["a/broken000.jpg"]
     assert found["unreadable-files"].outcome == "passed"
 
 
 def test_whether_files_changed_is_not_known_without_an_earlier_audit() -> None:
-    assert findings(rows(3), compared=False)["changed-files"].outcome == "not applicable"
-    assert findings(rows(3), compared=True)["changed-files"].outcome == "passed"
+    assert findings(rows(3), earlier=None)["changed-files"].outcome == "not applicable"
+    assert findings(rows(3), earlier=Earlier(50))["changed-files"].outcome == "passed"
+
+
+def test_files_that_are_gone_since_the_earlier_audit_are_named() -> None:
+    found = findings(rows(3), earlier=Earlier(3, ("b/1.jpg",)))["changed-files"]
+    assert (found.outcome, found.severity) == ("found", "warning")
+    assert found.evidence == {"gone": ["b/1.jpg"]}
+    assert "1 file that it saw is gone" in found.title
 
 
 def test_a_file_of_another_format_is_named_by_its_format() -> None:
@@ -76,6 +101,17 @@ def test_what_the_scan_passed_over_is_counted_by_kind() -> None:
         "4 entries of the folder passed over: 3 hidden or system and 1 not an image."
     )
     assert found.severity == "info"
+
+
+def test_what_the_scan_passed_over_is_named_by_kind() -> None:
+    manifest, inspected, copies = audited(rows(2), ignored={"not a regular file": 2})
+    scanned = replace(manifest, passed_over={"not a regular file": ("a/gone.jpg", "a/pipe.jpg")})
+    (found,) = (
+        finding
+        for finding in run_checks(scanned, inspected, copies)
+        if finding.code == "ignored-files"
+    )
+    assert found.evidence["names_by_kind"] == {"not a regular file": ["a/gone.jpg", "a/pipe.jpg"]}
 
 
 def test_names_that_are_not_text_are_a_warning_as_images_are_lost() -> None:

@@ -123,13 +123,52 @@ def test_numbered_frames_are_grouped_by_what_they_are_frames_of() -> None:
         [f"{'ab'[n % 2]}/ISIC_2019_{n + 24306:07d}.jpg" for n in range(200)],
         [f"{'ab'[n % 2]}/scan{n % 97}_{n * 7919 % 100_000}.jpg" for n in range(200)],
         [f"digit_{d}/digit_{d}_{n}.png" for d in range(10) for n in range(20)],
+        [f"{label}/{label}_case{n}.jpg" for label in ("cat", "dog") for n in range(90)],
+        [f"{label}/id_{n}_{label}.jpg" for label in "abc" for n in range(90)],
+        [f"{side}/{label}/{label}_case{n}.jpg" for label in ("cat", "dog")
+         for side in ("train", "test") for n in range(40)],
+        [f"{'ab'[n % 2]}/study{2019 + n % 3}_{n}.jpg" for n in range(90)],
     ],
     ids=["ISIC", "running", "anew in each folder", "one each", "numbered in brackets",
-         "people are the classes", "year", "random numbers", "classes in names"],
+         "people are the classes", "year", "random numbers", "classes in names",
+         "anew in each class that is named", "the class after the number",
+         "anew on each side as well", "years"],
 )  # fmt: skip
 def test_nothing_is_proposed_without_strong_reason(names: list[str]) -> None:
     found = findings(named(names))["guessed-groups"]
     assert found.outcome == "passed", found.title
+
+
+def test_a_word_behind_a_year_is_still_seen() -> None:
+    names = [
+        f"{'ab'[p % 2]}/study{2019 + p % 3}_patient{p}_{n}.png" for p in range(9) for n in "xy"
+    ]
+    regex = proposed(names)
+    assert regex is not None
+    assert groups_made(regex, names[:4]) == ["patient0", "patient0", "patient1", "patient1"]
+
+
+def test_many_numbers_like_years_are_numbers() -> None:
+    names = [f"{'ab'[p % 2]}/patient{2001 + p}_{n}.png" for p in range(60) for n in "xy"]
+    assert groups_made(str(proposed(names)), names[:1]) == ["patient2001"]
+
+
+def test_some_patients_in_two_classes_do_not_hide_the_others() -> None:
+    names = [f"{'ab'[p % 2]}/patient{p}_{n}.png" for p in range(20) for n in "xy"]
+    names += [f"{label}/patient{p}_{label}.png" for p in range(20, 30) for label in "ab"]
+    assert proposed(names) is not None
+
+
+def test_patients_with_an_image_on_each_side_are_a_leak_not_numbers_begun_anew() -> None:
+    names = [f"{s}/{'ab'[p % 2]}/patient{p}_{s}.png" for p in range(20) for s in ("train", "test")]
+    found = findings(named(names))["guessed-groups"]
+    assert len(found.evidence["groups_across_splits"]) == 20
+
+
+def test_a_copy_under_another_label_is_of_the_group_of_its_file() -> None:
+    assert (
+        proposed([*(f"a/x{n}.png" for n in range(9)), "b/x1 (1).png", "b/x2 (1).png"]) is not None
+    )
 
 
 def test_nothing_is_guessed_where_groups_are_given() -> None:

@@ -75,6 +75,22 @@ def test_an_image_of_one_colour_is_found_and_neither_dark_nor_blurred() -> None:
     assert found["dark-images"].outcome == found["blurred-images"].outcome == "passed"
 
 
+def test_what_is_dark_or_blurred_is_so_of_all_usable_images() -> None:
+    chosen = [*rows(50), *rows(5, "b", contrast=0.0, brightest=0.0, sharpness=0.0)]
+    found = findings([*chosen, odd(brightest=30.0, sharpness=1.0)])
+    assert found["dark-images"].title.startswith("1 of 56 images is very dark")
+    assert found["blurred-images"].title.startswith("1 of 56 images looks blurred")
+
+
+def test_the_last_of_many_kinds_is_named_and_several_are_counted() -> None:
+    modes = ("RGB", "L", "P", "RGBA", "CMYK")
+    five = [row for mode in modes for row in rows(3, mode, mode=mode)]
+    six = [*five, *rows(3, "1", mode="1")]
+    assert "stored as RGB" in (title := findings(five)["mixed-colours"].title)
+    assert "other kind" not in title
+    assert "6 of 2 other kinds" in findings(six)["mixed-colours"].title
+
+
 def test_a_dark_image_among_bright_ones_is_found() -> None:
     chosen = varied(200, 0.1, brightest=200.0)
     found = findings([*chosen, odd(brightest=30.0)])["dark-images"]

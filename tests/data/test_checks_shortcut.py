@@ -9,9 +9,10 @@ from audited_sets import Row, audited, findings, rows
 from sklearn.metrics import roc_auc_score
 
 from sightline.data.auditing.checks.predicting import (
+    Sample,
     cross_validated,
+    deviations_of_chance,
     draw_sample,
-    standard_errors,
 )
 from sightline.records import Finding
 
@@ -93,6 +94,56 @@ def test_chance_in_small_classes_is_not_called_a_shortcut() -> None:
     assert outcomes.count("found") == 0
 
 
+# Here trees reach an AUC that is 3 standard errors of a fixed score above chance.
+@pytest.mark.parametrize(
+    ("count", "seed"), [(20, 38), (20, 55), (25, 25), (25, 29), (25, 39), (30, 23), (30, 25)]
+)
+def test_the_best_of_many_trees_on_random_labels_is_no_shortcut(count: int, seed: int) -> None:
+    found = shortcut(at_random(count, seed))
+    assert found.outcome == "passed", found.title
+
+
+def at_random(count: int, seed: int) -> list[Row]:
+    """Return as many rows of "a" as of "b", alike in all but what was drawn for each."""
+    rng = np.random.default_rng(seed)
+    chosen = rows(count, "a") + rows(count, "b")
+    for name in ("bytes", "width", "height"):
+        for row, value in zip(chosen, rng.integers(200, 20_000, 2 * count), strict=True):
+            row[name] = int(value)
+    for name in ("quality", "border_brightness", "border_contrast"):
+        for row, value in zip(chosen, rng.normal(50, 5, 2 * count), strict=True):
+            row[name] = float(value)
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_one_patient_with_most_images_makes_no_shortcut(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in "ab":
+        sizes = [60 if (number, label) == (0, "a") else 1 for number in range(30)]
+        for number, size in enumerate(sizes):
+            group, heavy = f"{label}{number}", {"bytes": int(rng.integers(9_000, 90_000))}
+            own = rows(size, label, group=group, **heavy)
+            chosen += [{**row, "record_id": f"{label}/{group}_{i}"} for i, row in enumerate(own)]
+    found = shortcut(chosen)
+    assert found.outcome == "passed", found.title
+
+
+def test_an_auc_that_few_images_reach_by_chance_is_said_to_be_unsure() -> None:
+    chosen = drawn(20, "a", 0, bytes=20_000) + drawn(20, "b", 1, bytes=22_500)
+    found = shortcut(chosen)
+    assert found.outcome == "passed"
+    assert found.title.startswith("No metadata clearly predict the label: the best is the file si")
+    assert 0.7 < told(found)["bytes"]["auc"] < found.evidence["clear_from"]
+
+
+@pytest.mark.parametrize("count", [20, 40, 80])
+def test_a_format_that_is_the_label_is_found_in_small_classes_too(count: int) -> None:
+    found = shortcut(rows(count, "a") + rows(count, "b", format="PNG"))
+    assert (found.outcome, found.severity) == ("found", "error")
+
+
 def test_one_class_given_away_among_several_is_found_though_the_mean_hides_it() -> None:
     chosen = [row for name in "abcdefg" for row in drawn(60, name, ord(name), bytes=20_000)]
     found = shortcut([*chosen, *rows(60, "h", format="PNG")])
@@ -165,9 +216,35 @@ def test_the_auc_is_that_of_scikit_learn() -> None:
     assert got.of_class[1] == pytest.approx(roc_auc_score(sample.labels, expected[:, 1]))
 
 
-def test_the_standard_error_is_that_of_hanley_and_mcneils_table() -> None:
-    got = standard_errors(np.array([0.893]), np.array([51]), np.array([58]))
-    assert got[0] == pytest.approx(0.032, abs=0.0015)
+def sampled(labels: list[int], units: list[int]) -> Sample:
+    names = [str(number) for number in range(max(labels) + 1)]
+    folds = np.zeros(len(labels), np.int64)
+    return Sample(pl.DataFrame(), names, np.array(labels), np.array(units), folds)
+
+
+def test_chance_strays_as_the_rank_sum_of_random_labels_does() -> None:
+    labels = [0] * 20 + [1] * 40
+    got = deviations_of_chance(sampled(labels, list(range(60))))
+    rng, score = np.random.default_rng(0), np.arange(60)
+    aucs = [roc_auc_score(rng.permutation(labels), score) for _ in range(2000)]
+    assert got == pytest.approx([np.std(aucs)] * 2, rel=0.05)
+
+
+def test_chance_strays_by_units_not_by_images() -> None:
+    one_each = deviations_of_chance(sampled([0] * 20 + [1] * 40, list(range(60))))
+    units = [unit for unit in range(60) for _ in range(5)]
+    five_each = deviations_of_chance(sampled([0] * 100 + [1] * 200, units))
+    assert five_each == pytest.approx(one_each)
+
+
+def test_chance_strays_further_where_one_unit_holds_most_images() -> None:
+    labels = [0] * 80 + [1] * 30
+    even = [*range(20)] * 4 + [*range(20, 50)]
+    heavy = [0] * 61 + [*range(1, 20)] + [*range(20, 50)]
+    assert (
+        deviations_of_chance(sampled(labels, heavy))[0]
+        > 2 * (deviations_of_chance(sampled(labels, even))[0])
+    )
 
 
 @pytest.mark.parametrize("sizes", [(30_000, 40), (9_000, 50_000)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
@@ -19,6 +20,12 @@ from sightline.data.auditing.copies.clusters import DisjointSets, largest_bindin
 from sightline.data.images import encode_jpeg, encode_png
 from sightline.records import Manifest
 from sightline.records.audit import PAIRS_SCHEMA
+
+
+def packed(image, level: int) -> bytes:
+    """Return a PNG whose bytes differ with the level while its pixels do not."""
+    blue_first = np.ascontiguousarray(image[..., ::-1])
+    return cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, level])[1].tobytes()
 
 
 def pairs_of(copies) -> list[tuple[str, str, str, str]]:
@@ -208,6 +215,27 @@ def test_a_near_cluster_over_the_limit_is_listed_and_does_not_bind(tmp_path, mon
     assert copies.unbound == (("a", "b", "c", "d"),)
     assert [group is None for group in copies.near_group] == [True] * 4 + [False] * 2
     assert copies.copy_group.drop_nulls().len() == 2  # equal bytes bind all the same
+
+
+def test_equal_pixels_bind_even_inside_a_cluster_that_does_not(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cascade, "largest_binding", lambda num_images: 2)
+    image = picture(7)
+    files = {name: encode_jpeg(image, 80 + n) for n, name in enumerate("abc")}
+    files |= {"p": packed(image, 1), "q": packed(image, 9)}
+    manifest, inspected = write(tmp_path, files)
+    copies = copies_of(manifest, inspected)
+    assert copies.unbound == (("a", "b", "c", "p", "q"),)
+    assert [group is None for group in copies.near_group] == [True] * 3 + [False] * 2
+    assert copies.near_group.drop_nulls().n_unique() == 1
+
+
+def test_many_files_of_equal_pixels_are_one_picture_and_bind(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cascade, "largest_binding", lambda num_images: 2)
+    image = picture(7)
+    files = {f"{level}": packed(image, level) for level in (0, 1, 6, 9)}
+    copies = copies_of(*write(tmp_path, files))
+    assert copies.unbound == ()
+    assert copies.near_group.null_count() == 0
 
 
 def test_exact_copies_do_not_make_a_near_cluster_too_large(tmp_path: Path) -> None:

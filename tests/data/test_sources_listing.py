@@ -155,7 +155,8 @@ def test_of_several_links_to_one_folder_the_first_is_followed(tmp_path: Path) ->
         (tmp_path / name / "more").symlink_to(tmp_path / "z/old")
     tree = walk.walk(str(tmp_path), kept.KeptNames(), follow_links=False)
     assert "cat/more" in tree.folders
-    assert tree.ignored == {"repeated link to a folder": 1}
+    assert tree.passed_over.counts == {"repeated link to a folder": 1}
+    assert tree.passed_over.names == {"repeated link to a folder": ("dog/more",)}
 
 
 def test_the_first_names_of_a_folder_are_remembered_in_order(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 
 import polars as pl
@@ -8,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from split_sets import Row, audited, image, seeds, splits_of, tied_sets, together
 
-from sightline.data.splits import SplitShares, assign, assign_folds
+from sightline.data.splits import (
+    SplitShares,
+    assign,
+    assign_folds,
+    complete,
+    folds_in_words,
+)
 from sightline.errors import DataError, RecipeError
 from sightline.records import Manifest
 
@@ -48,6 +55,66 @@ def test_folds_of_single_images_are_even_in_every_class() -> None:
     counts = made.table.group_by("label", "fold").len()
     assert sorted(counts.filter(pl.col("label") == "a")["len"]) == [10] * 5
     assert sorted(counts.filter(pl.col("label") == "b")["len"]) == [4, 4, 5, 5, 5]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(5, 150), min_size=1, max_size=5), st.integers(2, 5), seeds)
+def test_folds_of_single_images_are_within_an_image_of_each_other(
+    sizes: list[int], count: int, seed: int
+) -> None:
+    rows = [row for size, label in zip(sizes, "abcde", strict=False) for row in plain(size, label)]
+    counts = assign_folds(audited(rows), count, seed=seed).table.group_by("label", "fold").len()
+    spread = counts.group_by("label").agg(pl.col("len").max() - pl.col("len").min())
+    assert (spread["len"] <= 1).all()
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(seeds, st.sampled_from([1, 4, 12, 40]), st.sampled_from([40, 100, 250]))
+def test_folds_of_groups_are_about_even(seed: int, most: int, groups: int) -> None:
+    chance = random.Random(seed)
+    rows = [
+        image(f"{group}-{place}", chance.choice("aab") if group % 3 else "a", group=f"g{group}")
+        for group in range(groups)
+        for place in range(chance.randint(1, most))
+    ]
+    try:
+        made = assign_folds(audited(rows), 5, seed=seed)
+    except DataError:
+        return
+    sizes = made.table.group_by("fold").len()["len"]
+    assert max(sizes) - min(sizes) <= 2 * most + 0.1 * len(rows) / 5 + 2
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    seeds,
+    st.sampled_from([(500, 1), (500, 2), (1000, 1), (1000, 4)]),
+    st.sampled_from([1, 2, 5]),
+    st.sampled_from([0.0, 0.15]),
+)
+def test_more_images_change_the_fold_of_few_of_the_others(
+    seed: int, set_of: tuple[int, int], percent: int, test_share: float
+) -> None:
+    (count, most), chance = set_of, random.Random(seed)
+    rows: list[Row] = []
+    while len(rows) < round(count * (1 + percent / 100)):
+        label, group = chance.choice("aaabbc"), f"{seed}-{len(rows)}"
+        rows += [
+            image(f"{group}-{place}", label if chance.random() < 0.9 else "c", group=group)
+            for place in range(chance.randint(1, most))
+        ]
+    before, after = (
+        assign_folds(audited(part), 5, seed=0, test_share=test_share)
+        for part in (rows[:count], rows)
+    )
+    one, other = folds_of(before), folds_of(after)
+    assert sum(one[name] != other[name] for name in one) <= (percent + 2) / 100 * count
+
+
+def test_a_class_in_few_uneven_groups_is_in_every_fold() -> None:
+    rows = [image(f"r{n}", "rare", group=f"g{max(0, n - 6)}") for n in range(11)]
+    made = assign_folds(audited(plain(500) + rows), 5, seed=0)
+    assert made.table.filter(pl.col("label") == "rare")["fold"].n_unique() == 5
 
 
 def test_a_large_group_leaves_the_other_folds_even() -> None:
@@ -112,3 +179,24 @@ def test_the_test_split_leaves_a_group_of_each_class_to_every_fold() -> None:
 def test_numbers_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         assign_folds(audited(plain(9)), **{"count": 3, "seed": 0, **changes})  # type: ignore[arg-type]
+
+
+# --- folds that were given ---------------------------------------------------------------
+
+
+def test_what_becomes_of_given_folds_is_said() -> None:
+    (sentence,) = folds_in_words(audited(plain(4), fold=[1, 2, 1, 2]))
+    assert sentence.startswith("Folds were given and no splits: fold 1 is the validation split")
+
+
+@pytest.mark.parametrize(
+    "columns", [{"fold": [None] * 4}, {"fold": [0] * 4, "split": ["test"] * 4}]
+)
+def test_nothing_is_said_of_folds_that_have_no_effect(columns: dict[str, list[object]]) -> None:
+    assert folds_in_words(audited(plain(4), **columns)) == []
+
+
+def test_a_minimum_is_asked_of_a_validation_fold() -> None:
+    manifest = audited(plain(20), fold=[0, 1, 2, 3] * 5)
+    with pytest.raises(DataError, match=r"'a' has 5 images in validation"):
+        complete(manifest, SplitShares(test=0), seed=0, minimum=6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections import defaultdict
+import random
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from split_sets import Row, audited, image, tied_sets
 
 from sightline.data.splits import (
     SplitShares,
+    Units,
     assign,
     leaks,
     sides,
@@ -27,28 +29,31 @@ NAMES = ["train", "validation", "test", "external", None]
 
 @settings(deadline=None)
 @given(tied_sets(), st.randoms(use_true_random=False))
-def test_leaked_images_are_those_that_one_by_one_have_a_tie_to_learned_ones(
-    rows: list[Row], chance: object
+def test_leaked_images_are_those_of_a_unit_of_which_any_is_learned(
+    rows: list[Row], chance: random.Random
 ) -> None:
-    split = [chance.choice(NAMES) for _ in rows]  # type: ignore[attr-defined]
-    found = leaks(audited(rows, split=split))
-    learned: defaultdict[str, set[tuple[str, object]]] = defaultdict(set)
-    for row, side in zip(rows, split, strict=True):
-        learned[side] |= {(tie, row[tie]) for tie in TIES if row[tie] is not None}
+    used = [chance.random() < 0.8 for _ in rows]
+    split = [chance.choice([*NAMES, "train", "train"]) for _ in rows]
+    status = ["ok" if each else "quarantined" for each in used]
+    unit = Units.of(audited(rows, split=split, status=status)).of_row
+    found = leaks(audited(rows, split=split, status=status))
+    sides = {
+        name: {u for u, own, ok in zip(unit, split, used, strict=True) if own == name and ok}
+        for name in NAMES
+    }
     for side, others in (
         ("train", []), ("validation", ["train"]),
         ("test", ["train", "validation"]), ("external", ["train", "validation"]),
     ):  # fmt: skip
-        ties = set().union(*(learned[other] for other in others))
+        learned = set().union(*(sides[other] for other in others))
         expected = [
             str(row["record_id"])
-            for row, own in zip(rows, split, strict=True)
-            if own == side and any((tie, row[tie]) in ties for tie in TIES)
+            for row, own, ok, u in zip(rows, split, used, unit, strict=True)
+            if own == side and ok and u in learned
         ]
         assert list(found.record_ids(side)) == expected  # type: ignore[arg-type]
-
-
-TIES = ("group", "copy_group", "near_group")
+    inner = [sides["train"], sides["validation"], sides["test"]]
+    assert bool(found.crossings) == any(a & b for a, b in combinations(inner, 2))
 
 
 def test_an_honest_split_has_no_leak() -> None:
@@ -85,6 +90,55 @@ def test_near_copies_that_are_no_exact_copies_cross() -> None:
     rows = [*crossing_set(), image("h", "x", near_group="n", split="test")]
     (near,) = leaks(audited(rows)).of_kind("near copy")
     assert dict(near.records) == {"validation": ("c",), "test": ("d", "h")}
+
+
+@pytest.mark.parametrize(
+    "middle", [{"split": None}, {"status": "quarantined"}, {"split": "external"}]
+)
+def test_a_chain_through_what_is_not_used_crosses_and_is_named(middle: Row) -> None:
+    rows = [
+        image("a", "x", group="p", split="train"),
+        image("b", "x", group="p", near_group="n", **middle),
+        image("c", "x", near_group="n", split="test"),
+    ]
+    found = leaks(audited(rows))
+    assert [(one.kind, one.tie, dict(one.records)) for one in found.crossings] == [
+        ("chain", "group p", {"train": ("a",), "test": ("c",)})
+    ]
+    assert found.record_ids("test") == ("c",)
+    assert not found, "what ties them is on no side: it is told, and stops nothing"
+    assert found.in_words()[0] == (
+        "1 chain of groups and copies is on two sides of the split: (train a, test c)."
+    )
+
+
+def test_a_chain_names_what_no_single_tie_explains() -> None:
+    rows = [
+        image("a", "x", group="p", split="train"),
+        image("b", "x", group="p", near_group="n", split="test"),
+        image("c", "x", near_group="n", split="test"),
+    ]
+    (group, chain) = leaks(audited(rows)).crossings
+    assert leaks(audited(rows)).record_ids("test") == ("b", "c")
+    assert dict(group.records) == {"train": ("a",), "test": ("b",)}
+    assert (chain.kind, dict(chain.records)) == ("chain", {"train": ("a",), "test": ("c",)})
+
+
+def test_equal_contents_that_were_not_named_as_copies_cross_as_such() -> None:
+    rows = [{**image("a", "x", split=side), "record_id": side} for side in ("train", "test")]
+    assert [one.kind for one in leaks(audited(rows)).crossings] == ["copy"]
+
+
+def test_broken_files_of_equal_content_are_no_copies() -> None:
+    rows = [
+        {**image("empty", "x", group=group, status="quarantined"), "record_id": f"{group}0"}
+        for group in "pq"
+    ]
+    rows += [
+        image("a", "x", group="p", split="train"),
+        image("b", "x", group="q", split="test"),
+    ]
+    assert not leaks(audited(rows))
 
 
 def test_external_images_alone_are_no_leak() -> None:

@@ -142,6 +142,7 @@ def test_a_change_without_key_or_value_is_told_the_form(change: str) -> None:
         ("data.background=[0,0,256]", r"data\.background: .* less than or equal to 255, got 256"),
         ("augment.zoom=1", r"augment\.zoom: input should be less than 1, got 1"),
         ("augment.rotation=-1", r"augment\.rotation: .* greater than or equal to 0, got -1"),
+        ("audit.mute=shortcut", r"audit\.mute: input should be a valid list, got 'shortcut'"),
         ("seed=4294967296", r"seed: input should be less than 4294967296, got 4294967296"),
         ("name=5", r"name: input should be a valid string, got 5"),
         ("train=3", r"train: is a section; set one of its keys, such as train\.epochs"),

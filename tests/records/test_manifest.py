@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,23 @@ def test_a_saved_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     assert after.table.equals(before.table)
 
 
+def test_the_names_of_what_was_passed_over_are_saved(tmp_path: Path) -> None:
+    names = {"hidden or system": (".a", "ünï/.b"), "not an image": ("x.txt",)}
+    before = Manifest.make(Path("/r"), {"record_id": IDS, "label": LABELS}, passed_over=names)
+    before.save(tmp_path / "m.parquet")
+    assert Manifest.load(tmp_path / "m.parquet").passed_over == names
+
+
+def test_a_manifest_of_before_there_were_such_names_has_none(tmp_path: Path) -> None:
+    manifest().save(tmp_path / "m.parquet")
+    about = json.loads(pl.read_parquet_metadata(tmp_path / "m.parquet")["sightline"])
+    del about["passed_over"]
+    manifest().table.write_parquet(
+        tmp_path / "m.parquet", metadata={"sightline": json.dumps(about)}
+    )
+    assert Manifest.load(tmp_path / "m.parquet").passed_over == {}
+
+
 @settings(deadline=None, max_examples=30)
 @given(records=st.dictionaries(names, st.one_of(st.none(), names), min_size=1, max_size=20))
 def test_any_names_come_back_with_the_same_fingerprint(
@@ -205,6 +223,11 @@ def test_a_manifest_of_a_later_version_is_refused(tmp_path: Path) -> None:
         (
             '{"schema_version": 1, "root": "/r", "class_names": [], "ignored": {}}',
             r"m\.parquet is damaged: labels \['cat', 'dog'\] are not in class_names",
+        ),
+        (
+            '{"schema_version": 2, "root": "/r", "class_names": ["cat", "dog"], "ignored": {}, '
+            '"passed_over": 3}',
+            r"m\.parquet is damaged: 'int' object is not iterable",
         ),
     ],
 )

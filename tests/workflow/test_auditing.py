@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -205,9 +206,9 @@ def test_a_code_that_no_finding_has_is_refused(folder: Path) -> None:
         audited(folder, mute=["tiny-files"])
 
 
-@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan"), float("inf"), 1e12])
 def test_a_limit_that_nothing_can_meet_is_refused(folder: Path, limit: float) -> None:
-    with pytest.raises(sl.RecipeError, match=f"max_megapixels must be above 0, got {limit}"):
+    with pytest.raises(sl.RecipeError, match=r"above 0 and at most 10,000, got"):
         audited(folder, max_megapixels=limit)
 
 
@@ -226,6 +227,32 @@ def test_content_that_changed_since_an_earlier_audit_is_quarantined(
     assert found.quarantine.select("record_id", "reason_code").rows() == [
         ("dark/dark_00.png", "CHANGED")
     ]
+
+
+def test_a_bit_that_flipped_behind_an_unchanged_time_is_found(folder: Path, tmp_path: Path) -> None:
+    audited(folder, out=tmp_path / "out")
+    path = folder / "dark" / "dark_00.png"
+    about, content = path.stat(), bytearray(path.read_bytes())
+    content[-30] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert not audited(folder).quarantine.height, "length and time are the same: it is not read"
+    found = audited(folder, against=tmp_path / "out" / "manifest.parquet")
+    assert found.quarantine["record_id"].to_list() == ["dark/dark_00.png"]
+    assert found.num_read == 12
+
+
+def test_an_earlier_audit_of_other_images_is_refused(
+    folder: Path, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    audited(make_photos(tmp_path / "x", {"p": 3, "q": 3}), out=tmp_path / "out")
+    with pytest.raises(sl.DataError, match=r"not one of 6 images of the earlier manifest .* 12 of"):
+        audited(folder, against=tmp_path / "out" / "manifest.parquet")
+
+
+def test_an_unknown_code_is_refused_before_a_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(sl.RecipeError, match="'nosuch', which no finding is called"):
+        audited(tmp_path / "nowhere", mute=["nosuch"])
 
 
 def test_an_unchanged_set_is_known_the_second_time(folder: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import sightline as sl
+from sightline import runs
 
 MakePhotos = Callable[..., Path]
 Settings = Mapping[str, Any]
@@ -164,6 +167,17 @@ def test_looks_at_a_test_split_are_counted_over_all_runs(run: sl.Run, tmp_path: 
     assert sl.evaluate(run, split="validation", progress=QUIET).looks == 0
 
 
+def test_the_test_images_under_another_name_are_looked_at_as_well(
+    run: sl.Run, photos: Path, tmp_path: Path
+) -> None:
+    before = sl.evaluate(run, progress=QUIET).looks
+    tested = run.manifest.of_split("test")["record_id"][0]
+    (tmp_path / "o" / "dark").mkdir(parents=True)
+    shutil.copy(photos / tested, tmp_path / "o" / "dark" / "renamed.png")
+    assert sl.evaluate(run, data=tmp_path / "o", progress=QUIET).looks == before + 1
+    assert f"looked at {before + 1} times" in sl.report(run).read_text("utf-8")
+
+
 def test_splitting_says_how_often_the_test_split_it_makes_was_looked_at(
     run: sl.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,3 +202,37 @@ def test_learned_images_are_known_by_content_in_another_folder(
     (tmp_path / "o" / label).mkdir(parents=True)
     shutil.copy(photos / learned, tmp_path / "o" / label / "renamed.png")
     assert sl.evaluate(run, data=tmp_path / "o", progress=QUIET).seen_in_training == 1
+
+
+def test_the_effect_of_learned_images_in_an_external_set_is_measured(
+    run: sl.Run, photos: Path, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    external = make_photos(tmp_path / "o", seed=77)
+    learned = run.manifest.of_split("train")["record_id"][0]
+    shutil.copy(photos / learned, external / learned.partition("/")[0] / "renamed.png")
+    judged = sl.evaluate(run, data=external, leak_effect=True, progress=QUIET)
+    assert judged.leak_effect is not None
+    assert judged.leak_effect.leaked == judged.seen_in_training == 1
+
+
+def test_images_of_groups_that_were_learned_from_carry_a_caution(
+    run: sl.Run, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    table = run.manifest.table.with_columns(group=pl.lit("p-") + pl.col("record_id"))
+    runs.save_manifest(
+        dataclasses.replace(run.manifest, table=table), run.path / "manifest.parquet"
+    )
+    groups = sl.open_run(run.path).manifest
+    external = sl.scan(make_photos(tmp_path / "o", {"dark": 2, "light": 2}, seed=77))
+    names = [groups.of_split(split)["group"][0] for split in ("train", "validation", "test")]
+    grouped = external.table.with_columns(group=pl.Series([*names, None], dtype=pl.String))
+    judged = sl.evaluate(
+        run.path, data=dataclasses.replace(external, table=grouped), progress=QUIET
+    )
+    assert judged.leaked == 2, "one of train, one of validation"
+    assert "2 of 4 of these images have a copy, or an image of the same group" in judged.caution
+
+
+def test_what_was_learned_from_has_nothing_to_be_compared_with(run: sl.Run) -> None:
+    with pytest.raises(sl.DataError, match="is what it learned from"):
+        sl.evaluate(run, split="train", leak_effect=True, progress=QUIET)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sightline.cli import interruptible
 from sightline.errors import SightlineError
 from sightline.progress import Progress, Shown
 
@@ -57,6 +58,7 @@ def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
     def told(**values: Any) -> None:
         as_json = bool(values["as_json"])
         try:
+            interruptible()
             command(**values)
         except SightlineError as error:
             _tell(type(error).__name__, str(error), as_json)

@@ -37,7 +37,9 @@ Mute = Annotated[
 ]
 Against = Annotated[
     Path | None,
-    typer.Option(help="An earlier audited manifest: content that changed is quarantined."),
+    typer.Option(
+        help="An earlier audited manifest: every file is read, what changed is quarantined."
+    ),
 ]
 Reread = Annotated[
     bool, typer.Option("--reread", help="Read every file anew, whatever is known of it.")
@@ -48,7 +50,7 @@ Folds = Annotated[
     int | None, typer.Option(help="Deal all but the test split into folds; 0 is validation.")
 ]
 Repeats = Annotated[
-    int, typer.Option(min=1, help="Divide so many times: M.repeat-0.parquet, and so on.")
+    int, typer.Option(min=1, max=1000, help="Divide so many times: M.repeat-0.parquet, and so on.")
 ]
 Resplit = Annotated[
     ResplitChoice | None,
@@ -58,8 +60,17 @@ Resplit = Annotated[
     ),
 ]
 Keep = Annotated[
-    Path | None,
-    typer.Option(help="An earlier manifest: what it assigned stays, new images go around it."),
+    list[Path] | None,
+    typer.Option(
+        help="An earlier manifest: what it assigned stays, new images go around it; repeatable, "
+        "the newest first."
+    ),
+]
+DiscoveredGroups = Annotated[
+    bool,
+    typer.Option(
+        "--discovered-groups", help="Group by what file names suggest (see guessed-groups)."
+    ),
 ]
 MinPerClass = Annotated[int, typer.Option(help="Images that every class must have on every side.")]
 RareWeights = Annotated[
@@ -121,7 +132,7 @@ def audit(
     Ends with 1 where an error-level finding stands.
     """
     if out is None:
-        options.refuse_among_images(data)
+        options.refuse_among_images(data, train, validation, test)
     folder = out or _audit_folder(data or labels or train)
     done = sightline.audit(
         data,
@@ -144,13 +155,18 @@ def audit(
 
 def split(
     data: options.Data = None,
-    validation: Annotated[float, typer.Option(help="Share for validation.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share for the test; 0 for none.")] = 0.15,
+    validation: Annotated[
+        float | None, typer.Option(help="Share for validation; by default 0.15.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share for the test; by default 0.15, 0 for none.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another division.")] = 0,
     folds: Folds = None,
     repeats: Repeats = 1,
     resplit: Resplit = None,
     keep: Keep = None,
+    discovered_groups: DiscoveredGroups = False,
     min_per_class: MinPerClass = 1,
     rare_weights: RareWeights = False,
     labels: options.Labels = None,
@@ -172,9 +188,9 @@ def split(
     shares = ("validation", "test")  # here they are numbers, in a scan they are folders
     source = {name: value for name, value in locals().items() if name not in shares}
     wanted = SplitOptions(
-        validation=validation, test=test, seed=seed, folds=folds, keep=keep,
+        validation=validation, test=test, seed=seed, folds=folds, keep=tuple(keep or ()),
         resplit=None if resplit is None else resplit.value,
-        min_per_class=min_per_class, rare_weights=rare_weights,
+        discovered_groups=discovered_groups, min_per_class=min_per_class, rare_weights=rare_weights,
     )  # fmt: skip
     paths = _manifest_paths(out, repeats)
     scanned = sightline.scan(data, **options.source_options(source))
@@ -197,7 +213,8 @@ def _audit_folder(given: Path | None) -> Path:
 
 def _show_audit(audit: Audit, folder: Path) -> None:
     """Print what stands, what is quarantined, and where the page is."""
-    console.show(f"{len(audit.manifest):,} files in {audit.manifest.root}")
+    files = len(audit.manifest)
+    console.show(f"{files:,} file{'s' * (files != 1)} in {audit.manifest.root}")
     order = ("error", "warning", "info")
     standing = [
         f for severity in order for f in audit.findings if f.stands and f.severity == severity
@@ -301,7 +318,7 @@ def _as_json(manifest: Manifest, out: Path | None) -> dict[str, Any]:
 
 def _show_counts(manifest: Manifest) -> None:
     counts = manifest.counts()
-    console.show(f"{len(manifest):,} images in {manifest.root}")
+    console.show(f"{len(manifest):,} image{'s' * (len(manifest) != 1)} in {manifest.root}")
     splits = [name for name in SPLITS if name in counts.columns]
     divided = bool(counts[splits].sum_horizontal().sum())
     columns = ["label", *(splits if divided else []), "total"]

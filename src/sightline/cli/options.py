@@ -96,14 +96,15 @@ FollowLinks = Annotated[
 ]  # fmt: skip
 
 
-def refuse_among_images(data: Path | None) -> None:
-    """Refuse to write into the current folder where it is, or lies in, the folder of images.
+def refuse_among_images(*given: Path | None) -> None:
+    """Refuse to write into the current folder where it is, or lies in, a folder of images.
 
     Raises:
         DataError: It is; later scans would find there what has been written.
     """
     here = Path.cwd()
-    if data is not None and data.is_dir() and here.is_relative_to(data.resolve()):
+    folders = [path.resolve() for path in given if path is not None and path.is_dir()]
+    if any(here.is_relative_to(folder) for folder in folders):
         raise DataError(
             f"the output would be written into {here}, among the images. Change to another folder, "
             "or say where it shall go (--out)."

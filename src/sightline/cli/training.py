@@ -60,7 +60,7 @@ def train(
     """Do the whole job: scan, audit, split if needed, train, evaluate, report."""
     source = options.source_options(locals())
     if out is None:
-        options.refuse_among_images(data)
+        options.refuse_among_images(data, train, validation, test)
     asked = list(changes or [])
     if minutes is not None:
         asked.append(f"train.minutes={minutes}")

@@ -158,6 +158,7 @@ def _in_words(error: ValidationError) -> str:
             text = f"is a section; set one of its keys, such as {_first_key(key)}"
         else:
             text = fault["msg"][0].lower() + fault["msg"][1:]
+            text = text.replace("tuple", "list")  # which TOML has none of
             values.setdefault(key, fault["input"])
         faults.setdefault(key, []).append(text)
     return "; ".join(

@@ -77,13 +77,7 @@ class Audit:
         Raises:
             RecipeError: There is no finding of that code.
         """
-        known = [finding.code for finding in self.findings]
-        unknown = sorted(set(codes) - set(known))
-        if unknown:
-            raise RecipeError(
-                f"audit.mute has {', '.join(map(repr, unknown))}, which no finding is called. "
-                f"There are: {', '.join(sorted(set(known)))}."
-            )
+        refuse_unknown_codes(codes, [finding.code for finding in self.findings])
         findings = tuple(replace(f, muted=f.code in codes) for f in self.findings)
         return replace(self, findings=findings)
 
@@ -104,3 +98,17 @@ class Audit:
             "pairs": self.pairs.rows(named=True),
             "quarantine": self.quarantine.rows(named=True),
         }
+
+
+def refuse_unknown_codes(codes: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse to mute what no finding is called.
+
+    Raises:
+        RecipeError: One of the codes is not among the known ones.
+    """
+    unknown = sorted(set(codes) - set(known))
+    if unknown:
+        raise RecipeError(
+            f"audit.mute has {', '.join(map(repr, unknown))}, which no finding is called. "
+            f"There are: {', '.join(sorted(set(known)))}."
+        )

@@ -115,7 +115,8 @@ class Evaluation:
         seen_in_training: How many of the records judged were trained on or chose the weights.
         leaked: How many have a copy, or an image of their group, among those.
         leak_effect: The figures with and without them, where that was asked for.
-        looks: For a test split: how often it had been looked at, this time included; 0 elsewhere.
+        looks: How often the run's test split had been looked at, this time included; 0 where none
+            of its images were judged.
     """
 
     source: str

@@ -56,13 +56,16 @@ class Manifest:
         table: Columns of MANIFEST_SCHEMA. `record_id` is a posix path, unique and never null;
             columns that only an audit fills may be null. `bytes` at `begin` of its archive are a
             record's data; without a `begin` it is a file of its own.
-        ignored: What the scan passed over, by kind, e.g. {"hidden or system file": 3}.
+        ignored: What the scan passed over, by kind, e.g. {"hidden or system": 3}.
+        passed_over: Its first paths, by kind: relative to `root`, sorted, at most 100 of each;
+            a name that is not UTF-8 in ASCII, with a backslash before its bytes.
     """
 
     root: Path
     class_names: tuple[str, ...]
     table: pl.DataFrame
     ignored: Mapping[str, int] = field(default_factory=dict)
+    passed_over: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.table.schema != MANIFEST_SCHEMA:
@@ -97,6 +100,7 @@ class Manifest:
         columns: Mapping[str, object] | pl.DataFrame,
         *,
         ignored: Mapping[str, int] | None = None,
+        passed_over: Mapping[str, tuple[str, ...]] | None = None,
     ) -> Manifest:
         """Return the manifest of these columns: missing ones are null, rows become sorted.
 
@@ -114,7 +118,7 @@ class Manifest:
         if not table["record_id"].is_sorted():  # a million rows are not sorted for nothing
             table = table.sort("record_id")
         class_names = tuple(sorted(table["label"].drop_nulls().unique().to_list()))
-        return cls(root, class_names, table, dict(ignored or {}))
+        return cls(root, class_names, table, dict(ignored or {}), dict(passed_over or {}))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -213,6 +217,7 @@ class Manifest:
             "root": str(self.root),
             "class_names": self.class_names,
             "ignored": dict(self.ignored),
+            "passed_over": dict(self.passed_over),
         }
         self.table.write_parquet(path, metadata={"sightline": json.dumps(about)})
         self.index().write(index_path(path))
@@ -244,7 +249,9 @@ class Manifest:
             if version < SCHEMA_VERSION:
                 table = _brought_up(table)
             root, class_names = Path(about["root"]), tuple(about["class_names"])
-            return cls(root, class_names, table, dict(about["ignored"]))
+            passed_over = about.get("passed_over", {})  # which older manifests lack
+            names = {kind: tuple(paths) for kind, paths in dict(passed_over).items()}
+            return cls(root, class_names, table, dict(about["ignored"]), names)
         except KeyError as error:
             raise DataError(f"{path} is damaged: it lacks {error}. {again}") from error
         except (TypeError, ValueError) as error:

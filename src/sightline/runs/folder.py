@@ -44,8 +44,8 @@ def check_new(path: Path) -> None:
     """Refuse a folder that holds something already, before work has gone into it.
 
     Raises:
-        RunError: The folder is not empty (nothing of it is touched), is a file, or lies where
-            nothing may be written.
+        RunError: The folder is not empty (nothing of it is touched), is a file, is or lies
+            below a dangling link, or lies where nothing may be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
@@ -54,6 +54,11 @@ def check_new(path: Path) -> None:
         )
     place = path.absolute()
     while not place.exists():
+        if place.is_symlink():
+            raise RunError(
+                f"{place} is a link to a place that does not exist. Give another folder with "
+                "--out, or make the folder that it points to."
+            )
         place = place.parent
     if not os.access(place, os.W_OK):
         raise RunError(f"cannot write into {place}. Give another run folder with --out.")

@@ -52,10 +52,11 @@ def note_look(manifest: Manifest, run: Path) -> int | None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(line)
-            file.flush()
             file.seek(0)
-            return file.read().count(b"\n")
+            before = file.read()
+            torn = bool(before) and not before.endswith(b"\n")  # by a full disk or a crash
+            file.write(b"\n" * torn + line)
+            return _counted(before) + 1
     except OSError:
         return None
 
@@ -64,9 +65,16 @@ def count_looks(manifest: Manifest) -> int:
     """Return how often the manifest's test split was looked at, as far as is known."""
     path = _ledger(manifest)
     try:
-        return path.read_bytes().count(b"\n") if path is not None else 0
+        return _counted(path.read_bytes()) if path is not None else 0
     except OSError:
         return 0
+
+
+def _counted(content: bytes) -> int:
+    """Return how many lines are looks; what is damaged counts as none."""
+    return sum(
+        line.startswith(b'{"time": ') and line.endswith(b"}") for line in content.split(b"\n")
+    )
 
 
 def _ledger(manifest: Manifest) -> Path | None:

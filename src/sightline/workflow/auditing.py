@@ -11,6 +11,7 @@ from typing import Unpack
 from sightline import runs
 from sightline.data import pictures
 from sightline.data.auditing.audit import audit as audit_files
+from sightline.data.auditing.checks import CODES
 from sightline.data.sources import SourceOptions
 from sightline.data.stream import cache_root, usable_cores
 from sightline.errors import RecipeError, RunError, SetupError
@@ -18,6 +19,7 @@ from sightline.judging import reports
 from sightline.progress import Progress, Shown
 from sightline.recipes import load_recipe
 from sightline.records import Audit, Manifest
+from sightline.records.audit import refuse_unknown_codes
 from sightline.workflow.data import manifest_of
 
 _FILES = (
@@ -31,6 +33,7 @@ _FILES = (
 _LEFT_OVER = re.compile(
     r"\.(audit|manifest|quarantine)\.\d+\.(json|parquet|parquet\.npy|jsonl|html)"
 )
+_MOST_MEGAPIXELS = 10_000  # 240 GB for the process that decodes it
 _SIDE = 192  # px of a picture on the page, the longer side
 
 
@@ -56,8 +59,8 @@ def audit(
         data: What `scan` takes, or a manifest.
         mute: Codes of findings that do not count.
         recipe: A recipe whose `audit.mute` is muted as well.
-        against: An earlier audited manifest, or its file: content that has changed since is
-            quarantined, which finds damage that decodes without a word.
+        against: An earlier audited manifest, or its file: every file is read, and content that has
+            changed since is quarantined, which finds damage that decodes without a word.
         reuse: Take what an earlier audit knows of files that have not changed.
         max_megapixels: Larger pictures are quarantined before anything is allocated.
         out: Save it all in this folder, as `save_audit`.
@@ -67,12 +70,15 @@ def audit(
     Raises:
         DataError: The images or the earlier manifest cannot be used as given.
         RecipeError: There is no such recipe, no finding of a muted code, or `max_megapixels` is
-            not above 0.
+            not above 0 and at most 10,000.
         RunError: As `save_audit`.
     """
     muted = [*mute, *(load_recipe(recipe).audit.mute if recipe is not None else ())]
-    if not max_megapixels > 0:
-        raise RecipeError(f"max_megapixels must be above 0, got {max_megapixels}")
+    refuse_unknown_codes(muted, CODES)
+    if not 0 < max_megapixels <= _MOST_MEGAPIXELS:
+        raise RecipeError(
+            f"max_megapixels must be above 0 and at most {_MOST_MEGAPIXELS:,}, got {max_megapixels}"
+        )
     if out is not None:
         _refuse_foreign_folder(Path(out))
     earlier = Manifest.load(Path(against)) if isinstance(against, (str, Path)) else against

@@ -8,14 +8,14 @@ import polars as pl
 
 from sightline.data import images, splits
 from sightline.errors import DataError
-from sightline.records import Audit, Manifest, Predictions, Split
+from sightline.records import Audit, Manifest, Split
 from sightline.runs import Run
 
 _HELD_OUT: tuple[Split, ...] = ("validation", "test")
 
 
 def refuse_leaks(manifest: Manifest, *, allowed: bool) -> list[str]:
-    """Return what is said about leaks that are allowed, in sentences; [] where there is none.
+    """Return what is said about leaks that are allowed, and about chains; [] without any.
 
     Raises:
         DataError: Confirmed copies or groups are on two sides of the split, and that was not
@@ -23,7 +23,7 @@ def refuse_leaks(manifest: Manifest, *, allowed: bool) -> list[str]:
     """
     crossing = splits.leaks(manifest)
     if not crossing:
-        return []
+        return crossing.in_words()
     if allowed:
         return [
             "LEAKS ALLOWED (allow_leak): the figures of this run look better than they are. "
@@ -50,7 +50,7 @@ def leaked_ids(run: Run, manifest: Manifest, split: Split, *, allowed: bool) -> 
         return frozenset()
     crossing = splits.leaks(manifest)
     found = frozenset(crossing.record_ids(split))
-    if found and split in _HELD_OUT and not allowed:
+    if found and crossing and split in _HELD_OUT and not allowed:
         words = " ".join(crossing.in_words())
         raise DataError(
             f"{len(found):,} {split} images of {run.path} have a copy, or an image of the same "
@@ -87,25 +87,39 @@ def in_words(audit: Audit) -> list[str]:
     return sentences
 
 
-def seen_in_training(own: Manifest, judged: Manifest, predictions: Predictions) -> int:
-    """Return how many of the records judged are images that the run learned or chose by.
+def learned(own: Manifest) -> pl.DataFrame:
+    """Return the rows of a run's manifest that it learned from or chose its weights by."""
+    return pl.concat([own.of_split("train"), own.of_split("validation")])
+
+
+def same_images(rows: pl.DataFrame, own: Manifest, judged: Manifest) -> frozenset[str]:
+    """Return the records judged that are images of some rows of the run's manifest.
 
     The same files, by path; and of an external set also the same content, where the run's images
-    were audited: only files of a size that was learned from are read for it. Copies inside the
+    were audited: only files of a size that is among the rows are read for it. Copies inside the
     run's own split are the gate's business.
     """
-    learned = pl.concat([own.of_split("train"), own.of_split("validation")])
-    scored = predictions.scored().table.select("record_id")
-    rows = judged.table.join(scored, on="record_id", how="semi")
     path = pl.lit("/") + pl.col("record_id")
-    paths = learned.select(pl.lit(_place(own)) + path).to_series()
-    by_path = rows.select((pl.lit(_place(judged)) + path).is_in(paths.implode())).to_series()
-    known = set(learned["sha256"].drop_nulls()) if judged.root != own.root else set()
-    candidates = rows.filter(~by_path & pl.col("bytes").is_in(learned["bytes"].implode()))
-    same = 0
+    paths = rows.select(pl.lit(_place(own)) + path).to_series()
+    by_path = judged.table.select((pl.lit(_place(judged)) + path).is_in(paths.implode()))
+    found = set(judged.table.filter(by_path.to_series())["record_id"])
+    known = set(rows["sha256"].drop_nulls()) if judged.root != own.root else set()
+    candidates = judged.table.filter(
+        ~by_path.to_series() & pl.col("bytes").is_in(rows["bytes"].implode())
+    )
     for record_id, sha256 in candidates.select("record_id", "sha256").iter_rows() if known else ():
-        same += (sha256 or _sha256(judged, record_id)) in known
-    return int(by_path.sum()) + same
+        if (sha256 or _sha256(judged, record_id)) in known:
+            found.add(record_id)
+    return frozenset(found)
+
+
+def group_mates(own: Manifest, judged: Manifest) -> frozenset[str]:
+    """Return the records of an external set whose group is one that the run learned from.
+
+    Groups are compared by name: those of another hospital may be called the same by chance.
+    """
+    groups = learned(own)["group"].drop_nulls().unique().implode()
+    return frozenset(judged.table.filter(pl.col("group").is_in(groups))["record_id"])
 
 
 def _place(manifest: Manifest) -> str:

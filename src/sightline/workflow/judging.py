@@ -54,15 +54,18 @@ def evaluate(
         ValueError: There is no split, or no weights, of that name.
     """
     opened = run if isinstance(run, Run) else runs.open_run(run)
-    external = data is not None or any(source.values())
+    external, own = data is not None or any(source.values()), opened.manifest
+    manifest = manifest_of(data, source, learnable=False) if external else own
+    seen = gate.same_images(gate.learned(own), own, manifest)
     if external:
-        manifest = manifest_of(data, source, learnable=False)
-        name, leaked = _external_name(manifest, data, source), frozenset[str]()
+        name = _external_name(manifest, data, source)
+        leaked = seen | gate.group_mates(own, manifest)
     else:
-        manifest, name = opened.manifest, split
+        name = split
         _refuse_empty_split(manifest, split, opened)
         leaked = gate.leaked_ids(opened, manifest, split, allowed=allow_leak or leak_effect)
-    _refuse_nothing_leaked(leak_effect, leaked, opened)
+    if leak_effect and not leaked:
+        raise _nothing_leaked(opened, name)
     _refuse_foreign_labels(manifest, opened)
     with runs.locked(opened.path):
         chosen, shown = None if external else split, progress or Shown()
@@ -72,9 +75,9 @@ def evaluate(
         result = dataclasses.replace(
             evaluation.evaluate(predictions, source=name),
             root=str(manifest.root),
-            seen_in_training=gate.seen_in_training(opened.manifest, manifest, predictions),
+            seen_in_training=len(seen.intersection(predictions.scored().table["record_id"])),
             **_leaks(predictions, manifest, leaked, measured=leak_effect),
-            looks=_looks(opened, manifest) if name == "test" else 0,
+            looks=_looks(opened, manifest, predictions),
         )
         _keep(opened, predictions, result)
     return result
@@ -94,8 +97,15 @@ def _leaks(
     return {"leaked": effect.leaked, "leak_effect": effect}
 
 
-def _looks(run: Run, manifest: Manifest) -> int:
-    """Count this look at the test split, and return which one it is, as far as is known."""
+def _looks(run: Run, judged: Manifest, predictions: Predictions) -> int:
+    """Count a look at the run's test split, and return which one it is, as far as is known.
+
+    It is one wherever images of the split were judged, by whatever name; else 0.
+    """
+    manifest = run.manifest
+    tested = gate.same_images(manifest.of_split("test"), manifest, judged)
+    if tested.isdisjoint(predictions.table["record_id"]):
+        return 0
     before = max((judged.looks for judged in run.evaluations), default=0)
     return max(runs.note_look(manifest, run.path) or 0, before + 1)
 
@@ -118,12 +128,16 @@ def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:
         )
 
 
-def _refuse_nothing_leaked(measured: bool, leaked: frozenset[str], run: Run) -> None:
-    if measured and not leaked:
-        raise DataError(
-            f"no image judged here has a copy or a group mate among those that {run.path} learned "
-            "from, so there is no effect to measure. Leave --leak-effect out."
+def _nothing_leaked(run: Run, name: str) -> DataError:
+    if name == "train":
+        return DataError(
+            f"the train split of {run.path} is what it learned from, so there is nothing without a "
+            "leak to compare with. Measure the effect on validation or test (--split)."
         )
+    return DataError(
+        f"no image judged here has a copy or a group mate among those that {run.path} learned "
+        "from, so there is no effect to measure. Leave --leak-effect out."
+    )
 
 
 def _refuse_nothing_read(predictions: Predictions, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Fig
 
 def _contents(run: Run) -> reports.ReportContents:
     manifest = run.manifest
-    evaluations = sorted(run.evaluations, key=_doubt)
+    evaluations = sorted(map(partial(_with_all_looks, manifest), run.evaluations), key=_doubt)
     augmented, augmented_note = _training_pictures(run)
     return reports.ReportContents(
         name=run.name,
@@ -93,6 +94,13 @@ def _contents(run: Run) -> reports.ReportContents:
             f"sightline evaluate {shlex.quote(str(run.path))}",
         ),
     )
+
+
+def _with_all_looks(manifest: Manifest, judged: Evaluation) -> Evaluation:
+    """Return the evaluation with the looks of other runs that came after it."""
+    if judged.source != "test":
+        return judged
+    return dataclasses.replace(judged, looks=max(judged.looks, runs.count_looks(manifest)))
 
 
 def _doubt(judged: Evaluation) -> tuple[int, bool]:

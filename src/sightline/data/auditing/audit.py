@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sightline.data.auditing.checks import CHECKS_VERSION, run_checks
+from sightline.data.auditing.checks import CHECKS_VERSION, Earlier, run_checks
 from sightline.data.auditing.children import inspect_all
 from sightline.data.auditing.copies import VERDICTS_SCHEMA, Copies, find_copies
 from sightline.data.auditing.copies.judging import VERDICTS_VERSION
@@ -46,21 +46,23 @@ def audit(
         keep: A folder for what later audits may use again; None for nothing.
         workers: Child processes that decode.
         against: An earlier audited manifest; records of the same id must have the same content.
+            Every file is read for it, whatever is known.
         reuse: Take from `keep` what is known of files that have not changed.
         max_megapixels: Larger pictures are quarantined undecoded.
         progress: Where bars go.
 
     Raises:
-        DataError: There is no image; or `against` was not audited.
+        DataError: There is no image; or `against` was not audited, or is of other images.
         SetupError: No child process can be started.
     """
     if not len(manifest):
         raise DataError(f"there is no image in {manifest.root} to look at")
     started = time.perf_counter()
     shown, known = progress or Silent(), Known(keep, manifest.root)
-    promised = _promised(manifest, against)
+    promised, earlier = _promised(manifest, against)
+    reuse = reuse and against is None  # a file that rots keeps its length and its time
     now = files_now(manifest)
-    key = outcome_key(manifest, now, _settings(promised, max_megapixels))
+    key = outcome_key(manifest, now, _settings(promised, earlier, max_megapixels))
     outcome = known.load_outcome(key) if reuse else None
     if outcome is not None:
         return dataclasses.replace(outcome, seconds=time.perf_counter() - started)
@@ -80,13 +82,17 @@ def audit(
             on_done=step.advance,
         )
     known.save_verdicts(copies.verdicts, version=VERDICTS_VERSION)
-    done = _audit(audited, inspected, copies, num_read, compared=bool(len(promised)))
+    done = _audit(audited, inspected, copies, num_read, earlier)
     known.save_outcome(key, done)
     return dataclasses.replace(done, seconds=time.perf_counter() - started)
 
 
 def _audit(
-    audited: Manifest, inspected: pl.DataFrame, copies: Copies, num_read: int, *, compared: bool
+    audited: Manifest,
+    inspected: pl.DataFrame,
+    copies: Copies,
+    num_read: int,
+    earlier: Earlier | None,
 ) -> Audit:
     """Return the noun, with the findings of every check."""
     table = audited.table.with_columns(
@@ -98,9 +104,7 @@ def _audit(
     )
     return Audit(
         manifest=manifest,
-        findings=tuple(
-            sorted(run_checks(manifest, inspected, copies, compared=compared), key=_rank)
-        ),
+        findings=tuple(sorted(run_checks(manifest, inspected, copies, earlier=earlier), key=_rank)),
         pairs=copies.pairs,
         quarantine=quarantine.cast(QUARANTINE_SCHEMA),
         num_read=num_read,
@@ -114,7 +118,7 @@ def _rank(finding: Finding) -> tuple[int, int]:
     return _OUTCOMES.index(finding.outcome), _SEVERITIES.index(finding.severity)
 
 
-def _promised(manifest: Manifest, against: Manifest | None) -> pl.DataFrame:
+def _promised(manifest: Manifest, against: Manifest | None) -> tuple[pl.DataFrame, Earlier | None]:
     """Return record_id and the sha256 that its content had when an earlier audit saw it."""
     parts = [manifest.table.select("record_id", promised="sha256")]
     if against is not None:
@@ -124,18 +128,28 @@ def _promised(manifest: Manifest, against: Manifest | None) -> pl.DataFrame:
                 "compared with it. Give the manifest.parquet that an audit has written."
             )
         parts.insert(0, against.table.select("record_id", promised="sha256"))
-    known = pl.concat(parts).drop_nulls().unique("record_id", keep="first")
-    return known.join(manifest.table.select("record_id"), on="record_id", how="semi").sort(
-        "record_id"
-    )
+    known = pl.concat(parts).drop_nulls().unique("record_id", keep="first").sort("record_id")
+    ids = manifest.table["record_id"].implode()
+    shared = known.filter(pl.col("record_id").is_in(ids))
+    if against is not None and not len(shared):
+        raise DataError(
+            f"not one of {len(against):,} images of the earlier manifest ({against.root}) is among "
+            f"the {len(manifest):,} of {manifest.root}, so there is nothing to compare. Give the "
+            "manifest of an audit of these images."
+        )
+    gone = known.filter(~pl.col("record_id").is_in(ids))["record_id"].to_list()
+    return shared, Earlier(len(shared), tuple(gone)) if len(shared) else None
 
 
-def _settings(promised: pl.DataFrame, max_megapixels: float) -> dict[str, object]:
+def _settings(
+    promised: pl.DataFrame, earlier: Earlier | None, max_megapixels: float
+) -> dict[str, object]:
     """Return what else decides the outcome, for its key."""
     lines = "\n".join("\t".join(row) for row in promised.iter_rows())
     return {
         "max_megapixels": float(max_megapixels),
         "promised": hashlib.sha256(lines.encode()).hexdigest(),
+        "gone": earlier.gone if earlier is not None else (),
         "checks": CHECKS_VERSION,
         "copies": VERDICTS_VERSION,
     }

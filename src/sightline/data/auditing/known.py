@@ -82,6 +82,7 @@ def outcome_key(manifest: Manifest, now: pl.DataFrame, settings: Mapping[str, ob
         "root": str(manifest.root),
         "classes": manifest.class_names,
         "ignored": sorted(manifest.ignored.items()),
+        "passed_over": sorted(manifest.passed_over.items()),
         "rows": len(manifest),
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
@@ -188,7 +189,11 @@ class Known:
             pl.read_parquet(BytesIO(parts[name])) for name in ("manifest", "pairs", "quarantine")
         )
         audited = Manifest(
-            Path(about["root"]), tuple(about["class_names"]), manifest, dict(about["ignored"])
+            Path(about["root"]),
+            tuple(about["class_names"]),
+            manifest,
+            dict(about["ignored"]),
+            {kind: tuple(paths) for kind, paths in about["passed_over"].items()},
         )
         findings = tuple(Finding.from_dict(plain) for plain in about["findings"])
         return Audit(audited, findings, pairs, quarantine, 0, len(manifest), 0.0)
@@ -201,6 +206,7 @@ class Known:
             "root": str(audit.manifest.root),
             "class_names": audit.manifest.class_names,
             "ignored": dict(audit.manifest.ignored),
+            "passed_over": dict(audit.manifest.passed_over),
             "findings": [finding.to_dict() for finding in audit.findings],
         }
         parts = {

@@ -2,6 +2,7 @@
 
 options   what the user may ask of every scan, and the groups of records
 walk      the one way folders are read: what counts as an image, links, hidden files
+passed    what is passed over: how many of each kind, and the first names
 kept      what a walk keeps: names alone, or names, sizes and times
 layout    class folders, or split folders holding those; what is in neither way is refused
 checks    what no labelled set may have: one class, empty ones, lopsided splits

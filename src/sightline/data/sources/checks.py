@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from sightline.data.sources.options import ScanOptions
+from sightline.data.sources.passed import PassedOver
 from sightline.errors import DataError
 from sightline.records import SPLITS, Manifest
 
@@ -17,7 +18,7 @@ Counts = Mapping[tuple[str | None, str | None], int]
 
 
 def checked_manifest(
-    root: str, parts: list[pl.DataFrame], ignored: Counter[str], options: ScanOptions
+    root: str, parts: list[pl.DataFrame], passed_over: PassedOver, options: ScanOptions
 ) -> Manifest:
     """Return the manifest of all parts, with the groups that are asked for.
 
@@ -28,7 +29,9 @@ def checked_manifest(
     groups = options.groups(table["record_id"])
     if groups is not None:
         table = table.with_columns(groups.alias("group"))
-    manifest = Manifest.make(Path(root), table, ignored=ignored)
+    manifest = Manifest.make(
+        Path(root), table, ignored=passed_over.counts, passed_over=passed_over.names
+    )
     check_classes(manifest, learnable=options.learnable)
     return manifest
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import polars as pl
 
 from sightline.data.sources.kept import FILES_SCHEMA, KeptFiles
 from sightline.data.sources.options import DEFAULTS, ScanOptions
+from sightline.data.sources.passed import PassedOver
 from sightline.data.sources.shards import holds_shards, read_shards
 from sightline.data.sources.walk import absolute, is_utf8, relative, walk
 from sightline.errors import DataError
@@ -43,7 +43,7 @@ def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> 
         else:
             raise DataError(f"{path} is neither a file nor a folder. Name image files.")
     root = os.path.commonpath([*folders, *(str(Path(path).parent) for path in files)])
-    ignored: Counter[str] = Counter()
+    passed_over = PassedOver()
     shards = [relative(path, root) for path in files if _is_shard(path)]
     parts = []
     for folder in folders:
@@ -54,7 +54,7 @@ def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> 
         if holds_shards(tree):
             shards += [f"{start}{name}" for name in tree.archives]
         else:
-            ignored += tree.ignored
+            passed_over.merge(tree.passed_over, start)
             parts.append(kept.table().with_columns(record_id=pl.lit(start) + pl.col("record_id")))
     named = [
         (_readable(relative(path, root)), about.st_size, about.st_mtime_ns)
@@ -62,8 +62,8 @@ def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> 
         if not _is_shard(path)
     ]
     parts.append(pl.DataFrame(named, schema=FILES_SCHEMA, orient="row"))
-    inside, passed_over = read_shards(root, sorted(set(shards)), options, labelled=False)
-    ignored += passed_over
+    inside, beside = read_shards(root, sorted(set(shards)), options, labelled=False)
+    passed_over.merge(beside)
     table = pl.concat([*parts, inside], how="diagonal")
     if not len(table):
         raise DataError(f"there is no image in {', '.join(list(folders)[:5])}")
@@ -72,7 +72,9 @@ def scan_files(paths: Sequence[Path | str], options: ScanOptions = DEFAULTS) -> 
     groups = options.groups(table["record_id"])
     if groups is not None:
         table = table.with_columns(groups.alias("group"))
-    return Manifest.make(Path(root), table, ignored=ignored)
+    return Manifest.make(
+        Path(root), table, ignored=passed_over.counts, passed_over=passed_over.names
+    )
 
 
 def _is_shard(path: str) -> bool:

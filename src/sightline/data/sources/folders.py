@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sightline.data.sources.checks import checked_manifest
 from sightline.data.sources.kept import KeptFiles
 from sightline.data.sources.layout import check_layout, layout, split_folders
 from sightline.data.sources.options import DEFAULTS, ScanOptions
+from sightline.data.sources.passed import PassedOver
 from sightline.data.sources.shards import as_folders, holds_shards, read_tree, scan_tree
 from sightline.data.sources.walk import absolute_folder, is_inside, relative, walk
 from sightline.errors import DataError
@@ -37,7 +37,7 @@ def scan_folder(root: Path | str, options: ScanOptions = DEFAULTS) -> Manifest:
     if holds_shards(tree):
         return scan_tree(tree, options)
     splits = layout(tree)
-    return checked_manifest(where, [_labelled(files.table(), splits)], tree.ignored, options)
+    return checked_manifest(where, [_labelled(files.table(), splits)], tree.passed_over, options)
 
 
 def scan_splits(
@@ -67,19 +67,18 @@ def scan_splits(
                 )
     root = os.path.commonpath(given.values())
     parts = []
-    ignored: Counter[str] = Counter()
+    passed_over = PassedOver()
     for split, folder in given.items():
-        rows, passed_over = _one_split(folder, split, options)
+        rows, beside = _one_split(folder, split, options)
         place = relative(folder, root)
-        start = pl.lit(f"{place}/" if place else "")
-        parts.append(rows.with_columns(record_id=start + pl.col("record_id"), split=pl.lit(split)))
-        ignored += passed_over
-    return checked_manifest(root, parts, ignored, options)
+        start = f"{place}/" if place else ""
+        ids = pl.lit(start) + pl.col("record_id")
+        parts.append(rows.with_columns(record_id=ids, split=pl.lit(split)))
+        passed_over.merge(beside, start)
+    return checked_manifest(root, parts, passed_over, options)
 
 
-def _one_split(
-    folder: str, split: Split, options: ScanOptions
-) -> tuple[pl.DataFrame, Counter[str]]:
+def _one_split(folder: str, split: Split, options: ScanOptions) -> tuple[pl.DataFrame, PassedOver]:
     """Return the labelled images of one of several folders, and what was passed over."""
     files = KeptFiles()
     tree = walk(folder, files, follow_links=options.follow_links)
@@ -92,7 +91,7 @@ def _one_split(
     if shards:
         return read_tree(tree, options)
     check_layout(tree)
-    return _labelled(files.table(), {}), tree.ignored
+    return _labelled(files.table(), {}), tree.passed_over
 
 
 def _labelled(files: pl.DataFrame, splits: Mapping[str, Split]) -> pl.DataFrame:

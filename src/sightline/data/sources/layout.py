@@ -128,5 +128,5 @@ def _is_flat(tree: Tree) -> bool:
 
 
 def _passed_over(tree: Tree) -> str:
-    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(tree.ignored.items()))
+    counted = ", ".join(f"{count} {kind}" for kind, count in tree.passed_over.counts.items())
     return f" (passed over: {counted})" if counted else ""

@@ -6,13 +6,13 @@ import json
 import os
 import stat
 import tarfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from sightline.data.images import IMAGE_EXTENSIONS
+from sightline.data.sources.passed import PassedOver
 from sightline.data.sources.walk import HIDDEN, NOT_REGULAR, NOT_UTF8, is_hidden, is_utf8
 from sightline.errors import DataError
 
@@ -64,7 +64,7 @@ class _Shard:
         return DataError(f"{self.path}, member {member!r}: {what}")
 
 
-def samples_of(path: str, *, labelled: bool = True) -> tuple[list[Sample], int, Counter[str]]:
+def samples_of(path: str, *, labelled: bool = True) -> tuple[list[Sample], int, PassedOver]:
     """Return the samples of a shard in order, its time in nanoseconds, and what was passed over.
 
     Args:
@@ -74,7 +74,7 @@ def samples_of(path: str, *, labelled: bool = True) -> tuple[list[Sample], int, 
     Raises:
         DataError: The shard cannot be read, is compressed, cut short, or not in the layout.
     """
-    ignored: Counter[str] = Counter()
+    passed_over = PassedOver()
     try:
         with Path(path).open("rb") as file:
             about = os.fstat(file.fileno())
@@ -82,7 +82,7 @@ def samples_of(path: str, *, labelled: bool = True) -> tuple[list[Sample], int, 
                 raise DataError(f"{path} is not a file. Give the .tar files themselves.")
             shard = _Shard(path, file)
             _refuse_compressed(shard)
-            members = _members(shard, about.st_size, ignored)
+            members = _members(shard, about.st_size, passed_over)
             samples = _by_key(shard, members) if labelled else _images(members)
     except FileNotFoundError:
         raise DataError(f"there is no shard {path}. Check the path for a typing error.") from None
@@ -95,19 +95,20 @@ def samples_of(path: str, *, labelled: bool = True) -> tuple[list[Sample], int, 
     if not samples:
         what = "samples" if labelled else "images"
         raise DataError(f"{path} holds no {what}. Remove it, or write it again.")
-    return samples, about.st_mtime_ns, ignored
+    return samples, about.st_mtime_ns, passed_over
 
 
-def _members(shard: _Shard, file_size: int, ignored: Counter[str]) -> Iterator[_Member]:
+def _members(shard: _Shard, file_size: int, passed_over: PassedOver) -> Iterator[_Member]:
     """Yield the regular members of a shard, in order."""
     seen: set[str] = set()
     with tarfile.open(fileobj=shard.file, mode="r:") as archive:
         while (entry := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
             name = entry.name.removeprefix("./")
-            passed_over = _kind_passed_over(entry, name)
-            if passed_over is not None:
-                ignored.update([passed_over] if passed_over else [])
+            kind = _kind_passed_over(entry, name)
+            if kind is not None:
+                if kind:
+                    passed_over.add(kind, name)
                 continue
             if entry.issparse():
                 raise shard.error(name, "it is stored with holes. Write the shard again.")

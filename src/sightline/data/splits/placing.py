@@ -16,10 +16,8 @@ from sightline.records import Manifest
 
 _CHAIN = 3  # units that may have to move so that one class reaches one side
 _TRIED = 24  # units that are tried for each step of such a chain
-# Of two classes within this factor, chance decides which is the rarer, unit by unit. Were it by
-# their numbers alone, one image more could exchange the two, and with them the strata of all units
-# that hold both: at a factor of 1, 1 % of new images moved up to 12 % of the others.
-_BLURRED = 16
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +44,18 @@ class Pool:
     Attributes:
         names: The K classes in it, sorted.
         of_row: (n,) int64 unit of each manifest row, 0..U-1; -1 for rows outside of the pool.
+        hashes: (U,) float64 ascending in [0, 1]: the beginning of the hash of each unit.
         begins: (U+1,) int64: the cells of unit u are begins[u]..begins[u+1]-1.
         labels: (E,) int64 class of each cell, ascending within a unit.
         images: (E,) int64 images of that class in that unit, at least 1.
-        stratum: (U,) int64 the class by which each unit is divided: the rarest that it holds.
+        stratum: (U,) int64 the class that each unit is divided with: the one it holds most of.
+            It depends on that unit alone. Were it the rarest, an image that joins a unit, or
+            that changes which of two classes is the rarer, would exchange strata far more often.
     """
 
     names: tuple[str, ...]
     of_row: Int64s
+    hashes: Floats
     begins: Int64s
     labels: Int64s
     images: Int64s
@@ -79,11 +81,11 @@ class Pool:
         cells, images = np.unique(of_row[inside] * len(names) + numbers, return_counts=True)
         owners, cell_labels = np.divmod(cells, len(names))
         begins = np.searchsorted(owners, np.arange(len(order) + 1)).astype(np.int64)
-        chances = _chances(words[order, 1][owners], _salts(names)[cell_labels])
-        totals = np.bincount(numbers, minlength=len(names))
-        rarity = np.log(totals[cell_labels]) + math.log(_BLURRED) * chances
-        rarest = np.lexsort((rarity, owners))[begins[:-1]]
-        return cls(names, of_row, begins, cell_labels, images.astype(np.int64), cell_labels[rarest])
+        chances = _chances(words[order, 1][owners], salts(names)[cell_labels])
+        most = np.lexsort((chances, -images, owners))[begins[:-1]]
+        stratum = cell_labels[most]
+        places = np.asarray(words[order, 0] / 2.0**64, np.float64)
+        return cls(names, of_row, places, begins, cell_labels, images.astype(np.int64), stratum)
 
     def __len__(self) -> int:
         return len(self.begins) - 1
@@ -206,9 +208,10 @@ class Division:
 def divide(pool: Pool, quotas: Sequence[Quota], *, held: Int64s | None = None) -> Division:
     """Return the division of all units; the first side takes what the others leave.
 
-    The rarest class comes first. In the order of their hash, the second side takes from the front
-    and the third from the back, each up to its share of the stratum: so an image more or less
-    shifts the two borders of one stratum, and what lies between them stays.
+    The units of each class, those that hold most of it, are a stratum; the rarest comes first. In
+    the order of their hash, the second side takes from the front and the third from the back, each
+    up to its share of the stratum, as `measured`: so an image more or less shifts the two borders
+    of one stratum by about itself, and what lies between them stays.
 
     Args:
         pool: The units.
@@ -216,16 +219,50 @@ def divide(pool: Pool, quotas: Sequence[Quota], *, held: Int64s | None = None) -
         held: (S, K) images that are on the sides already and count for the shares.
     """
     division = Division(pool, len(quotas), held)
-    before = division.images.copy()
-    for label, units, sizes in pool.strata():
-        left, total = np.arange(len(units)), int(before[:, label].sum() + sizes.sum())
+    totals = division.images.sum(axis=0) + pool.images_of_class()
+    shares = np.asarray([quota.share for quota in quotas])[:, None]
+    missing = (shares * totals - division.images) / np.maximum(pool.images_of_class(), 1)
+    parts = np.clip(missing, 0.0, 1.0)
+    for label, units, images in pool.strata():
+        if not len(units):
+            continue
+        sizes, amounts = measured(pool, units, label, totals)
+        left = np.arange(len(units))
         for side in range(1, len(quotas)):
-            wanted = quotas[side].share * total - float(before[side, label])
-            taken = _take(division, label, side, quotas, wanted, left, sizes)
+            wanted = math.fsum(parts[side] * amounts)
+            taken = _take(division, label, side, quotas, wanted, left, (images, sizes))
             division.place(units[taken], side)
             left = left[~np.isin(left, taken, assume_unique=True)]
         division.place(units[left], 0)
     return division
+
+
+def measured(pool: Pool, units: Int64s, label: int, totals: Int64s) -> tuple[Floats, Floats]:
+    """Return the size of each unit of a stratum, and how much of that is of each class.
+
+    In a stratum of one class, a size is a number of images. Where units hold several, one measure
+    has to stand for all shares, so each image weighs what it adds to the sum of the squared
+    misses: that of each class's share, and K times that of the share of all images. What a unit
+    holds beside its main class is so not left to chance.
+
+    Args:
+        pool: The units.
+        units: (u,) int64 of one stratum, at least one.
+        label: Its class; one image of it has size 1.
+        totals: (K,) int64 images of each class, all those that the shares are of.
+
+    Returns:
+        (u,) float64 sizes, and (K,) float64 their sum by class.
+    """
+    cells, lengths = _cells(pool, units)
+    labels, images = pool.labels[cells], pool.images[cells]
+    held = _summed(labels, images, len(pool.names))
+    gains = held / np.maximum(totals, 1) ** 2.0
+    gains += len(pool.names) * int(held.sum()) / int(totals.sum()) ** 2
+    weights = gains / gains[label]
+    owners = np.repeat(np.arange(len(units)), lengths)
+    sizes = np.bincount(owners, weights=weights[labels] * images, minlength=len(units))
+    return np.asarray(sizes, np.float64), np.asarray(weights * held, np.float64)
 
 
 def _take(
@@ -235,28 +272,32 @@ def _take(
     quotas: Sequence[Quota],
     wanted: float,
     left: Int64s,
-    sizes: Int64s,
+    stratum: tuple[Int64s, Floats],
 ) -> Int64s:
-    """Return which of the units that are left of a stratum go to a side."""
+    """Return which of the units that are left of a stratum go to a side.
+
+    `stratum` is the images of the class in each of its units, and their sizes as measured.
+    """
+    images, sizes = stratum
     queue = left if side == 1 else left[::-1]
     needs = [quota.images - int(division.images[n, label]) for n, quota in enumerate(quotas)]
     others = [n for n in range(len(quotas)) if n != side and needs[n] > 0]
     # What the other sides need at least stays at the far end.
-    far = np.cumsum(sizes[queue[::-1]])
+    far = np.cumsum(images[queue[::-1]])
     reserved = int(np.searchsorted(far, sum(needs[n] for n in others))) + 1 if others else 0
     reserved = max(reserved, sum(quotas[n].units for n in others))
     queue = queue[: max(0, len(queue) - reserved)]
     taken = queue[_up_to(sizes[queue], wanted)]
-    lacking = needs[side] - int(sizes[taken].sum())
+    lacking = needs[side] - int(images[taken].sum())
     if lacking <= 0:
         return taken
     rest = queue[~np.isin(queue, taken, assume_unique=True)]
-    rest = rest[np.argsort(sizes[rest], kind="stable")]
-    more = int(np.searchsorted(np.cumsum(sizes[rest]), lacking)) + 1
+    rest = rest[np.argsort(images[rest], kind="stable")]
+    more = int(np.searchsorted(np.cumsum(images[rest]), lacking)) + 1
     return np.concatenate([taken, rest[:more]])
 
 
-def _up_to(sizes: Int64s, wanted: float) -> Int64s:
+def _up_to(sizes: Floats, wanted: float) -> Int64s:
     """Return the places up to the border: where half of the next unit is no longer wanted.
 
     Units that could not bring the sum nearer wherever they stood are passed over. A gap before
@@ -268,7 +309,7 @@ def _up_to(sizes: Int64s, wanted: float) -> Int64s:
     return places[2 * sums - sizes[places] < 2 * wanted]
 
 
-def _salts(names: tuple[str, ...]) -> npt.NDArray[np.uint64]:
+def salts(names: tuple[str, ...]) -> npt.NDArray[np.uint64]:
     """Return (K,) a hash of each class's name."""
     digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, ">u8").astype(np.uint64)

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from sightline.data.splits.placing import Pool, Quota
+from sightline.data.splits.units import DIVISIBLE
 from sightline.errors import DataError
 from sightline.records import Manifest
+
+_DIVIDED = ("train", "validation", "test")
 
 
 def refuse_nothing(manifest: Manifest, rows: pl.Series) -> None:
@@ -45,25 +48,27 @@ def refuse_short(
     pool: Pool,
     quotas: Sequence[Quota],
     short: Sequence[tuple[int, int]],
-    possible: Callable[[int], bool],
+    short_at: Callable[[int], Sequence[tuple[int, int]]],
 ) -> None:
-    """Refuse a division that leaves a side short, saying the largest minimum that is possible.
+    """Refuse a division that leaves a side short: the class that limits it, and what is possible.
 
     Args:
         manifest: For its root.
         pool: What was to be divided.
         quotas: What was asked for.
         short: (class, side) that are short.
-        possible: Whether the same division can be made with this minimum, >= 1.
+        short_at: Returns those that are short of this minimum, >= 1, in the same division.
     """
     if not short:
         return
-    label, side = short[0]
+    asked = max(quota.images for quota in quotas[1:] or quotas)
+    largest = _largest(asked, lambda least: not short_at(least))
+    limiting = short if largest + 1 == asked else short_at(largest + 1)
+    label, side = min(limiting, key=lambda pair: (int(pool.images_of_class()[pair[0]]), pair))
     name, number = pool.names[label], int(pool.units_of_class()[label])
-    images, asked = int(pool.images_of_class()[label]), quotas[side].images
+    images = int(pool.images_of_class()[label])
     names = " and ".join(quota.name for quota in quotas)
     holds = f"class {name!r} has {counted(number, 'group')} with {counted(images, 'image')}"
-    largest = _largest(asked, possible)
     if asked > 1 and largest:
         raise DataError(
             f"{holds}, and a group is never divided, so {quotas[side].name} cannot have the "
@@ -84,6 +89,31 @@ def _largest(asked: int, possible: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if possible(middle) else (low, middle)
     return low
+
+
+def refuse_few_given(manifest: Manifest, minimum: int) -> None:
+    """Refuse splits, given or made, in which a side has fewer images of a class than `minimum`.
+
+    A minimum of 1 is no demand here: the given splits of many sets lack a class on a side.
+    External records are never divided, and may be few.
+    """
+    if minimum <= 1:
+        return
+    inside = manifest.table.filter(DIVISIBLE & pl.col("split").is_in(_DIVIDED))
+    counts = {(name, side): n for name, side, n in inside.group_by("label", "split").len().rows()}
+    sides = [side for side in _DIVIDED if side in set(inside["split"])]
+    few = [
+        f"{name!r} has {counted(counts.get((name, side), 0), 'image')} in {side}"
+        for name in sorted(set(inside["label"]))
+        for side in sides
+        if counts.get((name, side), 0) < minimum
+    ]
+    if few:
+        raise DataError(
+            f"the splits of {manifest.root} are to have {minimum} images of each class on every "
+            f"side, but {', '.join(few)}. Ask for fewer (--min-per-class), or pool all images and "
+            "divide them anew (--resplit all)."
+        )
 
 
 def counted(number: int, noun: str) -> str:

@@ -23,7 +23,7 @@ CONTENT = pl.coalesce(
     pl.lit("sha256 ") + pl.col("sha256"),
     pl.lit("id ") + pl.col("record_id"),
 )
-_TIES = ("copy_group", "near_group")
+TIES = ("group", "content", "copy_group", "near_group")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,24 +40,21 @@ class Units:
     keys: pl.Series
 
     @classmethod
-    def of(cls, manifest: Manifest, rows: pl.Series | None = None) -> Units:
+    def of(cls, manifest: Manifest) -> Units:
         """Return the units of every row, quarantined and unlabelled ones too.
 
         Those have a part in it because they may be repaired or labelled later: what they tie
-        together must not be apart by then. With `rows` (n,), only those where it is true tie
-        anything; each of the others is alone.
+        together must not be apart by then.
         """
-        table = manifest.table.select(*_TIES, content=CONTENT)
-        if rows is not None:
-            alone = pl.lit("row ") + pl.int_range(pl.len()).cast(pl.String)
-            table = table.select(
-                *[pl.when(rows).then(pl.col(name)).alias(name) for name in _TIES],
-                content=pl.when(rows).then("content").otherwise(alone),
-            )
-        of_row = connected(table)
-        firsts, dense = np.unique(of_row, return_inverse=True)
+        numbers = connected(manifest.table.select(ties()))
+        return cls.named(numbers, manifest.table.select(CONTENT).to_series())
+
+    @classmethod
+    def named(cls, numbers: Int64s, content: pl.Series) -> Units:
+        """Return the units of rows that have the same number (n,), named by CONTENT (n,)."""
+        firsts, dense = np.unique(numbers, return_inverse=True)
         smallest = (
-            table.select("content", unit=pl.Series(dense, dtype=pl.Int64))
+            pl.DataFrame({"content": content, "unit": pl.Series(dense, dtype=pl.Int64)})
             .group_by("unit")
             .agg(pl.col("content").min())
             .sort("unit")
@@ -66,11 +63,21 @@ class Units:
         return cls(dense.astype(np.int64), smallest["content"])
 
 
+def ties() -> list[pl.Expr]:
+    """Return the columns TIES of a manifest's table: rows with an equal cell belong together.
+
+    Of a quarantined file the content ties nothing: all empty files are equal, and no copies.
+    """
+    usable = pl.col("status").ne_missing(QUARANTINED)
+    columns = {"content": pl.when(usable).then("sha256")}
+    return [columns.get(name, pl.col(name)).alias(name) for name in TIES]
+
+
 def connected(table: pl.DataFrame) -> Int64s:
     """Return (n,) int64: rows get the same number if equal cells tie them, directly or in a chain.
 
-    The number is the first row of the unit. Null ties nothing. Half a second a million rows and
-    column.
+    The number is the first row of the unit. Null ties nothing. A quarter of a second a million
+    rows and column.
     """
     parents = np.arange(len(table), dtype=np.int64)
     rows = pl.int_range(pl.len(), dtype=pl.Int64)
@@ -78,10 +85,12 @@ def connected(table: pl.DataFrame) -> Int64s:
         if table[column].null_count() == len(table):
             continue
         # The first row of each value stands for the value, so that a tie is an edge between rows.
+        # What only one row has ties nothing, and a number is sooner seen to be single than a text.
         edges = (
             table.lazy()
             .select(column, row=rows)
             .drop_nulls(column)
+            .filter(pl.col(column).hash().is_duplicated())
             .with_columns(first=pl.col("row").first().over(column))
             .filter(pl.col("row") != pl.col("first"))
             .collect()

@@ -19,7 +19,7 @@ from sightline.judging.reports import layout
 from sightline.judging.reports.layout import counted
 from sightline.records import Audit, Finding, Manifest, Picture
 
-MOST_PAIRS = 8  # of one kind
+MOST_PAIRS = 24  # of one kind; some 400 KB
 MOST_ON_A_SHEET = 12
 MOST_OF_A_REASON = 4  # quarantined files of one reason code
 DUMPED = 64  # bytes of a quarantined file

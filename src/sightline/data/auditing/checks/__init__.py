@@ -24,16 +24,16 @@ import polars as pl
 
 from sightline.data.auditing.checks import copies as _copies
 from sightline.data.auditing.checks import counts, files, groups, pictures
-from sightline.data.auditing.checks.audited import AuditedSet
+from sightline.data.auditing.checks.audited import AuditedSet, Earlier
 from sightline.data.auditing.checks.shortcut import shortcut
 from sightline.records import Finding, Manifest
 
 if TYPE_CHECKING:
     from sightline.data.auditing.copies import Copies
 
-__all__ = ["CHECKS_VERSION", "CODES", "run_checks"]
+__all__ = ["CHECKS_VERSION", "CODES", "Earlier", "run_checks"]
 
-CHECKS_VERSION = 1  # raise it when any finding comes out differently: they are kept between audits
+CHECKS_VERSION = 2  # raise it when any finding comes out differently: they are kept between audits
 
 # The order of the report: what stops a training, what makes its figures wrong, what to look at.
 _CHECKS: Mapping[str, Callable[[AuditedSet], Finding]] = MappingProxyType(
@@ -65,10 +65,12 @@ _CHECKS: Mapping[str, Callable[[AuditedSet], Finding]] = MappingProxyType(
     }
 )
 CODES: tuple[str, ...] = tuple(_CHECKS)
+# These look at all files, the others at those that can be used.
+_OF_ALL_FILES = ("unreadable-files", "changed-files", "ignored-files")
 
 
 def run_checks(
-    manifest: Manifest, inspected: pl.DataFrame, copies: Copies, *, compared: bool = False
+    manifest: Manifest, inspected: pl.DataFrame, copies: Copies, *, earlier: Earlier | None = None
 ) -> list[Finding]:
     """Return the finding of every check, in the order of CODES.
 
@@ -78,10 +80,18 @@ def run_checks(
         manifest: Audited: its status and reason are filled.
         inspected: Columns of INSPECTED_SCHEMA, rows as the manifest's.
         copies: Its groups have a value for each row of the manifest.
-        compared: Contents were compared with an earlier audited manifest.
+        earlier: What contents were compared with; None where there was nothing.
 
     Raises:
         ValueError: The three are not about the same records.
     """
-    audited = AuditedSet.make(manifest, inspected, copies, compared=compared)
-    return [check(audited) for check in _CHECKS.values()]
+    audited = AuditedSet.make(manifest, inspected, copies, earlier=earlier)
+    found = [check(audited) for check in _CHECKS.values()]
+    return found if len(audited.usable) else [_without_images(finding) for finding in found]
+
+
+def _without_images(finding: Finding) -> Finding:
+    """Return what a check comes to where every image is in quarantine."""
+    if finding.code in _OF_ALL_FILES:
+        return finding
+    return Finding(finding.code, finding.severity, "No image is usable.", outcome="not applicable")

@@ -18,6 +18,19 @@ _CHANGED = "CHANGED"
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier audit saw of these images.
+
+    Attributes:
+        shared: Records whose content it knew, and which are still there.
+        gone: Ids of those that are no longer there.
+    """
+
+    shared: int
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AuditedSet:
     """A data set after every file was looked at.
 
@@ -28,18 +41,18 @@ class AuditedSet:
             and `picture`, equal where the upright pixels are equal.
         usable: The rows that are not quarantined.
         copies: What was found to be there twice.
-        compared: An earlier audited manifest was at hand to compare contents with.
+        earlier: What contents were compared with; None where there was nothing.
     """
 
     manifest: Manifest
     rows: pl.DataFrame
     usable: pl.DataFrame
     copies: Copies
-    compared: bool
+    earlier: Earlier | None
 
     @classmethod
     def make(
-        cls, manifest: Manifest, inspected: pl.DataFrame, copies: Copies, *, compared: bool
+        cls, manifest: Manifest, inspected: pl.DataFrame, copies: Copies, *, earlier: Earlier | None
     ) -> AuditedSet:
         """Return the set of a manifest, the rows of INSPECTED_SCHEMA in its order, and its copies.
 
@@ -65,7 +78,7 @@ class AuditedSet:
         )
         rows = rows.with_columns(picture=pl.coalesce(pl.col("pixels").cast(pl.String), "sha256"))
         usable = rows.filter(pl.col("status").ne_missing(QUARANTINED))
-        return cls(manifest, rows, usable, copies, compared)
+        return cls(manifest, rows, usable, copies, earlier)
 
     @property
     def unreadable(self) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 
 from sightline.data.auditing.checks.audited import AuditedSet, counts_by
 from sightline.data.auditing.checks.crossing import crossing, divided, spread
-from sightline.data.auditing.checks.outcomes import Outcomes, counted, listed
+from sightline.data.auditing.checks.outcomes import Outcomes, counted, listed, part_of
 from sightline.data.auditing.copies import RADIUS, TURNED_RADIUS, Copies
 from sightline.records import Finding
 
@@ -37,7 +37,7 @@ def conflicting_labels(audited: AuditedSet) -> Finding:
         *({**group, "kind": "near copy"} for group in spread(near, "near_group", "label")),
     ]
     if not groups:
-        return _CONFLICT.passed("No picture stands under two labels.")
+        return _CONFLICT.passed(f"No picture stands under two labels{_besides(audited)}.")
     counts = {
         "under several labels": same["picture"].n_unique(),
         "groups of near copies with several labels": near["near_group"].n_unique(),
@@ -54,7 +54,7 @@ def conflicting_labels(audited: AuditedSet) -> Finding:
             f"({counted(len(near), 'image')})"
         )
     return _CONFLICT.found(
-        f"{' and '.join(said)} stand under more than one label.",
+        f"Under more than one label: {' and '.join(said)}.",
         {"groups": groups},
         "Look at each and settle its label, or take all of its files out: a model cannot learn "
         "both, and a figure measured on them means nothing.",
@@ -82,7 +82,7 @@ def near_copies_across_splits(audited: AuditedSet) -> Finding:
         _near(audited.usable),
         "near_group",
         what=("group of near copies lies", "groups of near copies lie"),
-        passed="No near copies lie on two sides of the split.",
+        passed=f"No near copies lie on two sides of the split{_besides(audited)}.",
     )
 
 
@@ -117,7 +117,7 @@ def near_copies(audited: AuditedSet) -> Finding:
     within = dict(zip(("upright", "turned"), audited.copies.radius, strict=True))
     if not len(rows):
         return _NEAR.passed(
-            f"No near copies were confirmed{_narrowed(audited.copies)}.",
+            f"No near copies were confirmed{_besides(audited)}{_narrowed(audited.copies)}.",
             {"searched_within_bits": within},
         )
     members = rows.select("record_id", pl.col("near_group").alias("group"))
@@ -129,7 +129,7 @@ def near_copies(audited: AuditedSet) -> Finding:
     return _NEAR.found(
         f"{counted(len(rows), 'image')} form {counted(rows['near_group'].n_unique(), 'group')} of "
         f"near copies, by {counted(len(pairs), 'confirmed pair')}: {listed(words)}"
-        f"{_between(strangers)}{_narrowed(audited.copies)}.",
+        f"{_between(strangers)}{_besides(audited)}{_narrowed(audited.copies)}.",
         {
             "groups": _near_groups(members, pairs),
             "pairs_by_how": hows,
@@ -145,17 +145,42 @@ def unbound_cluster(audited: AuditedSet) -> Finding:
     """Return which clusters of near copies are too large to be kept together."""
     clusters = sorted((sorted(ids) for ids in audited.copies.unbound), key=lambda ids: -len(ids))
     if not clusters:
-        return _UNBOUND.passed("No cluster of near copies is over 1 % of the set.")
-    images = sum(len(ids) for ids in clusters)
+        return _UNBOUND.passed("No cluster of near copies is too large to be kept together.")
+    members = pl.DataFrame(
+        [(str(number), name) for number, ids in enumerate(clusters) for name in ids],
+        {"cluster": pl.String, "record_id": pl.String},
+        orient="row",
+    )
+    rows = members.join(
+        audited.usable.select("record_id", "split", "label"), on="record_id", maintain_order="left"
+    )
+    apart = {name: divided(rows, "cluster", name) for name in ("split", "label")}
+    crossing = "".join(
+        f"; {part_of(apart[name]['cluster'].n_unique(), len(clusters), 'cluster')} {where}"
+        for name, where in (("split", "on several sides of the split"),
+                            ("label", "under several labels"))
+        if len(apart[name])
+    )  # fmt: skip
     return _UNBOUND.found(
-        f"{counted(len(clusters), 'cluster')} of near copies with {counted(images, 'image')} "
-        f"is over 1 % of the set (the largest has {len(clusters[0]):,}), and is not kept on one "
-        "side of a split.",
-        {"groups": [{"ids": ids} for ids in clusters]},
+        f"{counted(len(clusters), 'cluster')} of near copies with {counted(len(members), 'image')} "
+        f"{'is' if len(clusters) == 1 else 'are'} too large to be believed (the largest has "
+        f"{len(clusters[0]):,}), and {'is' if len(clusters) == 1 else 'are'} not kept on one side "
+        f"of a split{crossing}.",
+        {
+            "groups": [{"ids": ids} for ids in clusters],
+            "across_splits": spread(apart["split"], "cluster", "split"),
+            "across_labels": spread(apart["label"], "cluster", "label"),
+        },
         "Look at them: frames of one film or one slide belong together, so name them with "
         "--group-regex or --group-col; pictures of one kind that merely resemble each other do "
         "not.",
     )
+
+
+def _besides(audited: AuditedSet) -> str:
+    """Return the end of a title where near copies were found that are not counted in it."""
+    images = sum(len(ids) for ids in audited.copies.unbound)
+    return f"; {counted(images, 'image')} of unbound-cluster not counted" if images else ""
 
 
 def _between(strangers: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import polars as pl
 
 from sightline.data.auditing.checks.audited import AuditedSet, counts_by
 from sightline.data.auditing.checks.crossing import EXTERNAL
-from sightline.data.auditing.checks.outcomes import Outcomes, counted, joined
+from sightline.data.auditing.checks.outcomes import Outcomes, counted, joined, part_of
 from sightline.records import Finding, half_width, in_points
 
 # Half-widths of a 95 % interval. Beyond 20 points (24 images or fewer) two models that differ by
@@ -79,9 +79,10 @@ def small_classes(audited: AuditedSet) -> Finding:
         )
     label, side, images = small.sort("images", "side", "label").row(0)
     where = "in all" if side == "all" else f"in {side}"
-    classes = counted(len(audited.manifest.class_names), "class", "classes")
+    num_classes = len(audited.manifest.class_names)
     title = (
-        f"{small['label'].n_unique():,} of {classes} too small to measure: {label!r} has "
+        f"{part_of(small['label'].n_unique(), num_classes, 'class', 'classes')} too small to "
+        f"measure: {label!r} has "
         f"{counted(images, 'image')} {where} ({in_points(images)})."
     )
     if len(missing):
@@ -96,8 +97,13 @@ def small_classes(audited: AuditedSet) -> Finding:
 
 
 def class_imbalance(audited: AuditedSet) -> Finding:
-    """Return how unequal the classes are, among the training images where there is a split."""
+    """Return how unequal the classes are, among the training images where there is a split.
+
+    The one class of a set is found too: nothing can be learned from it alone.
+    """
     usable = audited.usable.drop_nulls("label")
+    if len(audited.classes) == 1:
+        return _one_class(audited.classes[0], len(usable))
     training = usable.filter(pl.col("split") == "train")
     counts = counts_by(training if len(training) else usable, "label")
     if len(counts) < 2:
@@ -109,7 +115,7 @@ def class_imbalance(audited: AuditedSet) -> Finding:
         "ratio": round(ratio, 3),
         "of": "train" if len(training) else "all images",
     }
-    said = f"{largest!r} has {most:,} images and {smallest!r} {least:,}: {ratio:.1f} to 1"
+    said = f"{largest!r} has {counted(most, 'image')} and {smallest!r} {least:,}: {ratio:.1f} to 1"
     if ratio <= UNEQUAL:
         return _IMBALANCE.passed(f"The classes are of similar size: {said}.", evidence)
     return _IMBALANCE.found(
@@ -119,6 +125,17 @@ def class_imbalance(audited: AuditedSet) -> Finding:
         "`--set balance.class_weights=balanced`.",
         severity="warning" if ratio > VERY_UNEQUAL else "info",
         recipe_change="balance.class_weights=balanced",
+    )
+
+
+def _one_class(name: str, images: int) -> Finding:
+    """Return that there is nothing to tell apart."""
+    return _IMBALANCE.found(
+        f"There is one class alone: {name!r}, with {counted(images, 'image')}. A model has nothing "
+        "to tell apart.",
+        {"images": {name: images}},
+        "Give the folder that holds a folder for each class, or a table with the labels. Fine "
+        "where the images are only judged on: an evaluation of them shows how many are recognised.",
     )
 
 

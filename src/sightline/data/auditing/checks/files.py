@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from sightline.data.auditing.checks.audited import AuditedSet, counts_by, ids_by
-from sightline.data.auditing.checks.outcomes import Outcomes, counted, listed, part_of, percent
+from sightline.data.auditing.checks.outcomes import (
+    Outcomes,
+    counted,
+    joined,
+    listed,
+    part_of,
+    percent,
+)
 from sightline.records import Finding
 
 # A handful of broken files in a large set is life; more than this says that a copy or a download
@@ -56,8 +65,7 @@ def unreadable_files(audited: AuditedSet) -> Finding:
         f"({percent(len(broken), total)}): {listed(reasons)}."
     )
     if heavy:
-        name, part = next(iter(heavy.items()))
-        title = f"{title[:-1]}; class {name!r} loses {part}."
+        title = f"{title[:-1]}; {_losing_much(heavy)}."
     return _UNREADABLE.found(
         title,
         {
@@ -82,13 +90,24 @@ def changed_files(audited: AuditedSet) -> Finding:
             {
                 "ids": changed["record_id"].to_list(),
                 "counts_by_class": counts_by(changed, "label"),
+                "gone": list(audited.earlier.gone) if audited.earlier else [],
             },
             "Find out who changed them: a damaged disk also looks like this. Where the change is "
             "meant, audit without the earlier manifest.",
         )
-    if not audited.compared:
+    if audited.earlier is None:
         return _CHANGED.not_applicable("No earlier audited manifest was given to compare with.")
-    return _CHANGED.passed("No file differs from the earlier audit.")
+    gone = audited.earlier.gone
+    same = f"No content of {counted(audited.earlier.shared, 'file')} differs from the earlier audit"
+    if gone:
+        return _CHANGED.found(
+            f"{same}, and {counted(len(gone), 'file')} that it saw "
+            f"{'is' if len(gone) == 1 else 'are'} gone.",
+            {"gone": list(gone)},
+            "Put them back, if nobody took them away on purpose.",
+            severity="warning",
+        )
+    return _CHANGED.passed(f"{same}.")
 
 
 def extension_mismatch(audited: AuditedSet) -> Finding:
@@ -131,11 +150,27 @@ def ignored_files(audited: AuditedSet) -> Finding:
     total = sum(ignored.values())
     return _IGNORED.found(
         f"{counted(total, 'entry', 'entries')} of the folder passed over: {listed(ignored)}.",
-        {"counts_by_kind": ignored},
+        {
+            "counts_by_kind": ignored,
+            "names_by_kind": {
+                kind: list(names) for kind, names in audited.manifest.passed_over.items()
+            },
+        },
         "Nothing to do where these are notes, labels and what systems leave behind; an image "
         "among them needs a plain name with an image's extension.",
         severity="warning" if _POSSIBLY_IMAGES in ignored else "info",
     )
+
+
+def _losing_much(heavy: Mapping[str, str]) -> str:
+    """Return which classes are over the budget, up to three by name."""
+    if len(heavy) == 1:
+        ((name, part),) = heavy.items()
+        return f"class {name!r} loses {part}"
+    names = [f"{name!r} ({part})" for name, part in list(heavy.items())[:3]]
+    if len(heavy) > len(names):
+        names.append(counted(len(heavy) - len(names), "other"))
+    return f"classes {joined(names)} lose more than {100 * UNREADABLE_SHARE_OF_CLASS:.0f} %"
 
 
 def _noted(usable: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Groups told by file names: a pattern is proposed where the names give strong reason for it.
 
 Strong means: one pattern makes several groups of several images, the groups are not just the
-classes, and their images are not just running numbers that every class folder begins anew.
+classes or years, and their images are not just running numbers that every class begins anew.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ _WORDS = (
     "patient", "person", "participant", "subject", "individual", "donor", "animal", "case",
     "lesion", "study", "subj", "sub", "pat", "pid", "pt", "id",
 )  # fmt: skip
-_WORD = rf"(?i)(?:^|[^a-z])({'|'.join(_WORDS)})([-_ ]?)\d"
 # An exported DICOM series: the third of NORMAL2-IM-0115-0001 is the patient's, the last the view.
 _SERIES = r"(?:^|[^A-Za-z])IM-\d+"
 _SERIES_PREFIX = r"([A-Z]+\d*)-IM-\d"
@@ -39,6 +38,11 @@ _FRAME_REGEX = (
 
 # A spelling met less often than this is an accident of some names.
 _LEAST_SHARE = 0.001
+# After a word that only such numbers follow, and no more of them than this, they are years.
+_YEAR = r"^(?:19|20)\d\d$"
+_MOST_YEARS = 30
+# Numbers begin anew in each class where so many groups hold one image of each of several classes.
+_ANEW_SHARE = 0.9
 # A file with more numbered copies than this is the beginning of a numbered series.
 _MOST_COPIES = 5
 # Frames: nearly every name is of that form, there are many groups with about as many images as
@@ -110,10 +114,16 @@ def _candidates(names: pl.DataFrame) -> Iterator[tuple[str, str]]:
         yield "numbered frames", _FRAME_REGEX
 
 
-def _spelled_words(names: pl.DataFrame) -> dict[str, str]:
+def _spelled_words(names: pl.DataFrame, words: tuple[str, ...] = _WORDS) -> dict[str, str]:
     """Return a pattern for each word that precedes a number, spelled as the names spell it."""
-    met = names.select(pl.col("record_id").str.extract_groups(_WORD).alias("met")).unnest("met")
-    met = met.drop_nulls("1").group_by("1", "2").len()
+    word = rf"(?i)(?:^|[^a-z])({'|'.join(words)})([-_ ]?)(\d+)"
+    met = names.select(pl.col("record_id").str.extract_groups(word).alias("met")).unnest("met")
+    met = met.drop_nulls("1")
+    before_years = _before_years(met)
+    if before_years:  # the first word of study2019_patient3 hid the second
+        words = tuple(word for word in words if word not in before_years)
+        return _spelled_words(names, words) if words else {}
+    met = met.group_by("1", "2").len()
     met = met.filter(pl.col("len") >= max(2, _LEAST_SHARE * len(names)))
     separators: dict[str, list[str]] = {}
     for word, separator in met.sort("1", "2").select("1", "2").iter_rows():
@@ -121,6 +131,14 @@ def _spelled_words(names: pl.DataFrame) -> dict[str, str]:
     # Longer words first, as "sub" also begins "subject".
     spelled = sorted(separators.items(), key=lambda item: (-len(item[0]), item[0]))
     return {word: f"{word}{_any_of(marks)}\\d+" for word, marks in spelled}
+
+
+def _before_years(met: pl.DataFrame) -> list[str]:
+    """Return the words, in small letters, that nothing but a few years follow."""
+    numbers = met.group_by(pl.col("1").str.to_lowercase()).agg(
+        pl.col("3").str.contains(_YEAR).all().alias("alike"), pl.col("3").n_unique().alias("many")
+    )
+    return numbers.filter(pl.col("alike") & (pl.col("many") <= _MOST_YEARS))["1"].to_list()
 
 
 def _any_of(separators: list[str]) -> str:
@@ -189,13 +207,15 @@ def _weighed(what: str, regex: str, names: pl.DataFrame) -> Guess | None:
     # A record that does not match is its own group, by its whole id.
     matched = rows.filter(pl.col("group") != pl.col("record_id"))
     made = matched.group_by("group").agg(
-        pl.len().alias("images"), pl.col("name").n_unique().alias("names")
+        pl.len().alias("images"),
+        pl.col("name").n_unique().alias("names"),
+        pl.col("label").drop_nulls().n_unique().alias("labels"),
+        pl.struct("label", "split").n_unique().alias("folders"),
     )
     several = made.filter(pl.col("images") > 1)
     if not len(several) or _are_classes(matched):
         return None
-    # case1.png in each class folder: numbers that begin anew, not one case in every class.
-    if (several["names"] == 1).all():
+    if _COPY not in regex and _begin_anew(several):  # the number of a copy is not one's own
         return None
     shared = several.sort("images", "group", descending=[True, False])["group"].head(_SHOWN)
     examples = matched.filter(pl.col("group").is_in(shared.implode()))
@@ -210,6 +230,18 @@ def _weighed(what: str, regex: str, names: pl.DataFrame) -> Guess | None:
         examples=dict(lists.iter_rows()),
         across=spread(divided(matched, "group", "split"), "group", "split"),
     )
+
+
+def _begin_anew(several: pl.DataFrame) -> bool:
+    """Return whether a group is no case in several classes, but a number that each begins at 1.
+
+    Such are case1.png in each class folder, and cat_case1.png beside dog_case1.png. That an image
+    of the test side has its like in train, of one class, is no sign of it.
+    """
+    alike = pl.col("names") == 1
+    one_each = (pl.col("labels") > 1) & (pl.col("images") == pl.col("folders"))
+    shares = several.select(alike.all(), (alike | one_each).mean().alias("anew"))
+    return bool(shares["names"][0]) or float(shares["anew"][0]) >= _ANEW_SHARE
 
 
 def _are_classes(matched: pl.DataFrame) -> bool:

@@ -50,9 +50,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def part_of(part: int, whole: int, one: str, *, verb: tuple[str, str] = ("is", "are")) -> str:
+def part_of(
+    part: int, whole: int, one: str, many: str = "", *, verb: tuple[str, str] = ("is", "are")
+) -> str:
     """Return "1 of 20 images is" or "3 of 20 images are"."""
-    return f"{part:,} of {counted(whole, one)} {verb[part != 1]}"
+    return f"{part:,} of {counted(whole, one, many)} {verb[part != 1]}"
 
 
 def percent(part: int, whole: int) -> str:
@@ -64,10 +66,14 @@ def percent(part: int, whole: int) -> str:
 
 
 def listed(counts: Mapping[str, int], *, first: int = 4) -> str:
-    """Return "7 TRUNCATED, 5 EMPTY and 3 of 2 other kinds", the first ones by name."""
-    names = [f"{count:,} {name}" for name, count in list(counts.items())[:first]]
+    """Return "7 TRUNCATED, 5 EMPTY and 3 of 2 other kinds", the first ones by name.
+
+    A single kind beyond the first ones is named as well.
+    """
+    names = [f"{count:,} {name}" for name, count in counts.items()]
     rest = list(counts.values())[first:]
-    if rest:
+    if len(rest) > 1:
+        names = names[:first]
         return f"{', '.join(names)} and {sum(rest):,} of {counted(len(rest), 'other kind')}"
     return joined(names)
 

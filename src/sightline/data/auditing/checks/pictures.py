@@ -62,7 +62,7 @@ def mixed_sizes(audited: AuditedSet) -> Finding:
     counts = counts_by(rows, "size")
     common, most = next(iter(counts.items()))
     if len(counts) == 1:
-        return _SIZES.passed(f"All of {counted(most, 'image')} are {common} pixels.")
+        return _SIZES.passed(f"{counted(most, 'image')}, all of {common} pixels.")
     ruled = most >= RULE * len(rows)
     odd = rows.filter((pl.col("size") != common) & ruled)
     sides = pl.concat([rows["width"], rows["height"]])
@@ -83,9 +83,11 @@ def mixed_sizes(audited: AuditedSet) -> Finding:
 def mixed_depths(audited: AuditedSet) -> Finding:
     """Return which images are of another bit depth; a warning with 8 and 16 bits in one class."""
     rows = audited.usable.drop_nulls("bits")
+    if not len(rows):
+        return _DEPTHS.not_applicable("No image could be measured.")
     depths = counts_by(rows, "bits")
-    if len(depths) < 2:
-        return _DEPTHS.passed(f"All images have {next(iter(depths), 'known')} bits a sample.")
+    if len(depths) == 1:
+        return _DEPTHS.passed(f"All images have {next(iter(depths))} bits a sample.")
     deep = rows.with_columns(deep=pl.col("bits") > 8)
     kinds = deep.group_by("label").agg(pl.col("deep").n_unique())
     mixed = kinds.filter(pl.col("deep") > 1)["label"].sort().to_list()
@@ -94,7 +96,8 @@ def mixed_depths(audited: AuditedSet) -> Finding:
     if mixed:
         names = joined([repr(name) if name is not None else "the images" for name in mixed[:3]])
         title += f"; 8 and 16 bits are mixed in {names}"
-        title += f" and {len(mixed) - 3:,} more classes" if len(mixed) > 3 else ""
+        if len(mixed) > 3:
+            title += f" and {counted(len(mixed) - 3, 'more class', 'more classes')}"
     return _DEPTHS.found(
         f"{title}.",
         {
@@ -177,8 +180,8 @@ def dark_images(audited: AuditedSet) -> Finding:
     if not len(dark):
         return _DARK.passed("No image is very dark beside the others.")
     return _DARK.found(
-        f"{part_of(len(dark), len(rows), 'image')} very dark: 99 % of each is at or below "
-        f"{float(dark['brightest'].max()):.0f} of 255, where the set's median is "  # type: ignore[arg-type]
+        f"{part_of(len(dark), len(audited.usable), 'image')} very dark: 99 % of each is at or "
+        f"below {float(dark['brightest'].max()):.0f} of 255, where the set's median is "  # type: ignore[arg-type]
         f"{float(rows['brightest'].median()):.0f}.",  # type: ignore[arg-type]
         {"ids": _ascending(dark, "brightest"), "counts_by_class": counts_by(dark, "label")},
         "Look at them: a failed exposure or a wrong conversion from 16 bits looks like this. "
@@ -201,8 +204,8 @@ def blurred_images(audited: AuditedSet) -> Finding:
     typical = float(rows["detail"].median())  # type: ignore[arg-type]
     times = typical / max(float(blurred["detail"].max()), 1e-9)  # type: ignore[arg-type]
     return _BLURRED.found(
-        f"{part_of(len(blurred), len(rows), 'image', verb=('looks', 'look'))} blurred: each has at "
-        f"most 1/{times:.0f} of the set's usual fine detail.",
+        f"{part_of(len(blurred), len(audited.usable), 'image', verb=('looks', 'look'))} blurred: "
+        f"each has at most 1/{times:.0f} of the set's usual fine detail.",
         {"ids": _ascending(blurred, "detail"), "counts_by_class": counts_by(blurred, "label")},
         "Look at them, the softest first, and take out what a person could not judge either.",
     )

@@ -1,4 +1,4 @@
-"""How well numbers predict labels: cross-validated small trees, and how sure their AUC is."""
+"""How well numbers predict labels: cross-validated small trees, and what chance does as well."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Aucs:
 
     Attributes:
         of_class: (k,) area under the ROC curve, 0..1; 0.5 is chance.
-        errors: (k,) its standard error.
+        chance: (k,) how far it strays from 0.5 by chance, as a standard deviation.
     """
 
     of_class: Numbers
-    errors: Numbers
+    chance: Numbers
 
     @property
     def mean(self) -> float:
@@ -63,9 +63,9 @@ class Aucs:
         return float(self.of_class.mean())
 
     @property
-    def error(self) -> float:
-        """The standard error of the mean, as if all classes erred alike: the cautious side."""
-        return float(self.errors.mean())
+    def chance_of_mean(self) -> float:
+        """How far the mean strays, as if all classes strayed alike: the cautious side."""
+        return float(self.chance.mean())
 
 
 def draw_sample(rows: pl.DataFrame) -> Sample:
@@ -91,8 +91,7 @@ def draw_sample(rows: pl.DataFrame) -> Sample:
 def cross_validated(values: npt.NDArray[np.float32], sample: Sample) -> Aucs:
     """Return how well small trees on (n, features) values predict the labels of other units.
 
-    Every image is predicted by a tree that saw no image of its unit. The standard error is that
-    of Hanley and McNeil (1982), with units counted, not images.
+    Every image is predicted by a tree that saw no image of its unit.
     """
     from sklearn.tree import DecisionTreeClassifier
 
@@ -106,22 +105,27 @@ def cross_validated(values: npt.NDArray[np.float32], sample: Sample) -> Aucs:
         )
         tree.fit(values[~inside], sample.labels[~inside])
         predicted[np.ix_(inside, tree.classes_)] = tree.predict_proba(values[inside])
-    aucs = _areas(predicted, sample.labels)
-    units = sample.units_of_class()
-    return Aucs(aucs, standard_errors(aucs, units, len(np.unique(sample.units)) - units))
+    return Aucs(_areas(predicted, sample.labels), deviations_of_chance(sample))
 
 
-def standard_errors(
-    aucs: Numbers, positives: npt.NDArray[np.int64], negatives: npt.NDArray[np.int64]
-) -> Numbers:
-    """Return the standard error of each AUC by Hanley and McNeil (Radiology 143, 1982)."""
-    one = aucs / (2 - aucs)
-    two = 2 * aucs**2 / (1 + aucs)
-    positives, negatives = np.maximum(positives, 1), np.maximum(negatives, 1)
-    variance = (
-        aucs * (1 - aucs) + (positives - 1) * (one - aucs**2) + (negatives - 1) * (two - aucs**2)
-    ) / (positives * negatives)
-    return np.asarray(np.sqrt(np.maximum(variance, 0)), np.float64)
+def deviations_of_chance(sample: Sample) -> Numbers:
+    """Return (k,): the standard deviation of each AUC of a fixed score where labels are random.
+
+    By Mann and Whitney (1947). For images count units, and units of unequal size for less, by
+    Kish's effective size (1965): a patient with half of all images is half of what is seen.
+    """
+    (of_class, of_unit), images = np.unique(
+        np.stack([sample.labels, sample.units]), axis=1, return_counts=True
+    )
+    unit_sizes = np.bincount(sample.units)
+    num_classes = len(sample.class_names)
+    sizes = np.bincount(sample.labels, minlength=num_classes)
+    squares = np.bincount(of_class, images**2, num_classes)
+    shared = np.bincount(of_class, images * unit_sizes[of_unit], num_classes)
+    squares_of_others = (unit_sizes**2).sum() - 2 * shared + squares
+    inside = sizes**2 / squares
+    others = (len(sample.labels) - sizes) ** 2 / squares_of_others
+    return np.asarray(np.sqrt((inside + others + 1) / (12 * inside * others)), np.float64)
 
 
 def _areas(predicted: Numbers, labels: npt.NDArray[np.int64]) -> Numbers:

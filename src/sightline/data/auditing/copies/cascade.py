@@ -54,7 +54,8 @@ class Copies:
         copy_group: (n,) String aligned to the manifest: the first 16 digits of the sha256 of images
             with equal bytes, null where an image has none.
         near_group: The same for near copies and their exact copies: "near-" and the first 16 digits
-            of the smallest sha256 of the cluster. Null in clusters that do not bind.
+            of the smallest sha256 of the cluster. In clusters that do not bind, only images with
+            equal pixels have one.
         unbound: The record ids of each near cluster that is too large to be believed.
         verdicts: Columns of VERDICTS_SCHEMA: every pair looked at, now or before.
         radius: Bits of the hash within which upright and turned candidates were searched.
@@ -105,15 +106,18 @@ def find_copies(
     radius = search.run() if len(pictures.searched) > 1 else (RADIUS, TURNED_RADIUS)
     clusters = search.sets.groups()
     limit = largest_binding(sum(len(rows) for rows in pictures.rows))
-    near = [cluster for cluster in clusters if len(cluster) <= limit]
+    twins = {twin for _, twin in pictures.equal}
+    large = [cluster for cluster in clusters if len(set(cluster) - twins) > limit]
+    loose = {content for cluster in large for content in cluster}
+    near = [cluster for cluster in clusters if cluster[0] not in loose]
+    near += [same for same in _equal_groups(pictures) if same[0] in loose]
     return Copies(
         pairs=_pairs(ids, pictures, search.edges),
         copy_group=_column("copy_group", len(ids), _copy_groups(pictures)),
         near_group=_column("near_group", len(ids), _near_groups(pictures, near)),
         unbound=tuple(
             tuple(sorted(ids[row] for content in cluster for row in pictures.rows[content]))
-            for cluster in clusters
-            if len(cluster) > limit
+            for cluster in large
         ),
         verdicts=search.judge.table(),
         radius=radius,
@@ -253,6 +257,14 @@ def _copy_groups(pictures: Pictures) -> dict[int, str]:
         if len(rows) > 1
         for row in rows
     }
+
+
+def _equal_groups(pictures: Pictures) -> list[list[int]]:
+    """Return the contents whose pixels are equal: no doubt about them, however many they are."""
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for first, twin in pictures.equal:
+        groups[first] = [*(groups[first] or [first]), twin]
+    return list(groups.values())
 
 
 def _near_groups(pictures: Pictures, clusters: list[list[int]]) -> dict[int, str]:

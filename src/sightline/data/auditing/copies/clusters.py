@@ -52,9 +52,9 @@ class DisjointSets:
 
 
 def largest_binding(num_images: int) -> int:
-    """Return how many distinct contents a near cluster may have and still bind.
+    """Return how many distinct pictures a near cluster may have and still bind.
 
-    Beyond it, a chain of likenesses is more probable than that many copies of one picture. Exact
-    copies count once: there is no doubt about them.
+    Beyond it, a chain of likenesses is more probable than that many copies of one picture. Equal
+    bytes and equal pixels count once: there is no doubt about them.
     """
     return max(UNBOUND_MINIMUM, int(UNBOUND_SHARE * num_images))
