@@ -305,6 +305,23 @@ def test_a_checkpoint_keeps_the_trained_weights_beside_their_average(
     assert all(np.array_equal(a, b) for a, b in zip(raw, callback.raw[1], strict=True))
 
 
+def rewrite(path: Path, content: bytes) -> None:
+    """Write other bytes at the same time, as a failing disk does."""
+    about = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def breaking(*paths: Path) -> keras.callbacks.Callback:
+    """Return a callback that ruins files between the audit and the first step."""
+
+    def ruin(logs: object) -> None:
+        for path in paths:
+            rewrite(path, bytes(path.stat().st_size))
+
+    return keras.callbacks.LambdaCallback(on_train_begin=ruin)
+
+
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """Two epochs on 120 images, one of which cannot be read in the first epoch."""
@@ -313,12 +330,8 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     )
     broken = folder / "train" / "dog" / "003.png"
     content = broken.read_bytes()
-    half = len(content) // 2  # of the same size: another one would be another file
-    broken.write_bytes(content[:half] + bytes(len(content) - half))
-    mend = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: broken.write_bytes(content)
-    )
-    changes = {"train__batch_size": 32, "callbacks": [mend]}
+    mend = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rewrite(broken, content))
+    changes = {"train__batch_size": 32, "callbacks": [breaking(broken), mend]}
     return train(folder, tmp_path_factory.mktemp("runs") / "faulty", **changes), broken
 
 
@@ -328,8 +341,8 @@ def half_unread(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = write_splits(
         tmp_path_factory.mktemp("unread"), {"cat": 9, "dog": 9}, {"cat": 3, "dog": 3}
     )
-    (folder / "val" / "dog" / "000.png").write_bytes(b"no image")
-    return train(folder, tmp_path_factory.mktemp("runs") / "unread")
+    ruin = breaking(folder / "val" / "dog" / "000.png")
+    return train(folder, tmp_path_factory.mktemp("runs") / "unread", callbacks=[ruin])
 
 
 def test_an_unreadable_training_image_is_recorded_and_not_counted(
@@ -356,29 +369,29 @@ def test_the_faults_of_an_epoch_are_part_of_its_checkpoint(half_unread: Run) -> 
 
 def test_a_validation_split_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     folder = write_splits(tmp_path / "images", {"cat": 9, "dog": 9}, {"cat": 1, "dog": 1})
-    for broken in (folder / "val").rglob("*.png"):
-        broken.write_bytes(b"no image")
+    ruin = breaking(*(folder / "val").rglob("*.png"))
     with pytest.raises(sl.DataError, match="2 of 2 images could not be read, more than"):
-        train(folder, tmp_path / "run")
+        train(folder, tmp_path / "run", callbacks=[ruin])
 
 
 def test_an_image_that_is_readable_again_is_counted_again(faulty: tuple[Run, Path]) -> None:
     assert faulty[0].history["images"][1] == 120
 
 
-def test_an_unreadable_image_is_named_in_the_plan(faulty: tuple[Run, Path]) -> None:
-    assert any(
-        sentence.startswith("1 of the sample cannot be read") and faulty[1].name in sentence
-        for sentence in faulty[0].plan
-    )
+def test_an_image_that_the_audit_cannot_read_is_said_in_the_plan(tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "images", {"cat": 60, "dog": 60}, {"cat": 4, "dog": 4})
+    (folder / "train" / "dog" / "003.png").write_bytes(b"no image")
+    run = train(folder, tmp_path / "run", train__epochs=1)
+    (sentence,) = [each for each in run.plan if "cannot be read" in each]
+    assert sentence.startswith("Warning: 1 of 128 files cannot be read (0.8 %): 1 NOT_AN_IMAGE")
+    assert (run.history["images"][0], run.history["faults"][0]) == (119, 0)
 
 
 def test_more_unreadable_images_than_the_budget_end_training(tmp_path: Path) -> None:
     folder = write_splits(tmp_path / "images", {"cat": 20, "dog": 20}, {"cat": 3, "dog": 3})
-    (folder / "train" / "cat" / "000.png").write_bytes(b"no image")
-    (folder / "train" / "dog" / "000.png").write_bytes(b"no image")
+    ruin = breaking(*(folder / "train" / name / "000.png" for name in ("cat", "dog")))
     with pytest.raises(sl.DataError, match="2 of 40 images could not be read, more than"):
-        train(folder, tmp_path / "run")
+        train(folder, tmp_path / "run", callbacks=[ruin])
     assert sl.open_run(tmp_path / "run").state == "failed"
 
 
