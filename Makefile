@@ -25,7 +25,7 @@ demo: $(INSTALLED)      ## train on handwritten digits and write a report, in ab
 	$(BIN)/sightline demo
 
 test: $(INSTALLED)      ## the test suite without the long proofs
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
 test-all: $(INSTALLED)  ## every test, also the long proofs
 	$(BIN)/pytest

@@ -86,11 +86,11 @@ def homes(name: str) -> Any:
     return None
 
 
-PAIRS = [
+PAIRS = sorted(
     (name, old, new)
     for name, table in catalogue.RENAMED_ARGUMENTS.items()
     for old, new in table.items()
-]
+)
 
 
 @pytest.mark.parametrize(("name", "old", "new"), PAIRS)
