@@ -57,19 +57,17 @@ def evaluate(
     external, own = data is not None or any(source.values()), opened.manifest
     manifest = manifest_of(data, source, learnable=False) if external else own
     seen = gate.same_images(gate.learned(own), own, manifest)
-    if external:
-        name = _external_name(manifest, data, source)
-        leaked = seen | gate.group_mates(own, manifest)
-    else:
-        name = split
+    name = _external_name(manifest, data, source) if external else split
+    leaked = gate.group_mates(own, manifest) | seen
+    if not external:
         _refuse_empty_split(manifest, split, opened)
         leaked = gate.leaked_ids(opened, manifest, split, allowed=allow_leak or leak_effect)
-    if leak_effect and not leaked:
-        raise _nothing_leaked(opened, name)
+    if leak_effect:
+        _refuse_nothing_leaked(leaked, opened, name)
     _refuse_foreign_labels(manifest, opened)
     with runs.locked(opened.path):
-        chosen, shown = None if external else split, progress or Shown()
-        parts = predicting.predictions_of(opened, manifest, chosen, weights, shown)
+        chosen = None if external else split
+        parts = predicting.predictions_of(opened, manifest, chosen, weights, progress or Shown())
         predictions = Predictions.together(list(parts))
         _refuse_nothing_read(predictions, manifest)
         result = dataclasses.replace(
@@ -128,13 +126,15 @@ def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:
         )
 
 
-def _nothing_leaked(run: Run, name: str) -> DataError:
+def _refuse_nothing_leaked(leaked: frozenset[str], run: Run, name: str) -> None:
+    if leaked:
+        return
     if name == "train":
-        return DataError(
+        raise DataError(
             f"the train split of {run.path} is what it learned from, so there is nothing without a "
             "leak to compare with. Measure the effect on validation or test (--split)."
         )
-    return DataError(
+    raise DataError(
         f"no image judged here has a copy or a group mate among those that {run.path} learned "
         "from, so there is no effect to measure. Leave --leak-effect out."
     )
