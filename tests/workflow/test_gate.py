@@ -103,7 +103,9 @@ def test_splits_of_our_own_keep_copies_together(
     leaking: Path, quick: Settings, tmp_path: Path
 ) -> None:
     pooled = sl.split(sl.audit(leaking, progress=QUIET).manifest, resplit="all", progress=QUIET)
-    sl.train(pooled, recipe="basic", changes=quick, out=tmp_path / "run", progress=QUIET)
+    run = sl.train(pooled, recipe="basic", changes=quick, out=tmp_path / "run", progress=QUIET)
+    copies = run.manifest.table.drop_nulls("copy_group").group_by("copy_group")
+    assert copies.agg(pl.col("split").n_unique())["split"].to_list() == [1, 1]
 
 
 def test_too_many_unreadable_files_are_refused_unless_muted(
