@@ -37,6 +37,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/RECIPE-DATE-TIME.")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="A run that stopped: go on at its very next step.")
+    ] = None,
     only_train: Annotated[
         bool, typer.Option("--only-train", help="No evaluation and no report.")
     ] = False,
@@ -59,7 +62,7 @@ def train(
 ) -> None:
     """Do the whole job: scan, audit, split if needed, train, evaluate, report."""
     source = options.source_options(locals())
-    if out is None:
+    if out is None and resume is None:
         options.refuse_among_images(data, train, validation, test)
     asked = list(changes or [])
     if minutes is not None:
@@ -75,6 +78,7 @@ def train(
         recipe=recipe,
         changes=asked,
         out=out,
+        resume=resume,
         only_train=only_train,
         cache=cache,
         allow_leak=allow_leak,

@@ -19,6 +19,7 @@ from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
 from sightline.recipes import Recipe, change_recipe, resolve_epochs, resolve_shape
 from sightline.records import DataFacts, Manifest, ModelSummary, Split
+from sightline.runs import Run
 
 _KEPT_SECONDS = 1e-4  # processor seconds of one augmented image that need not be decoded again
 
@@ -61,6 +62,19 @@ class Plan:
         """Return how `split` is streamed: only training is shuffled and augmented."""
         kept = _cache(self.recipe, self.cached)
         return StreamConfig.of(self.recipe, training=split == "train", cache=kept)
+
+
+def plan_again(run: Run, *, cached: bool = True) -> Plan:
+    """Return the plan of a run as it was made: nothing is measured or chosen anew.
+
+    Raises:
+        RunError: The run folder is damaged.
+    """
+    manifest = run.manifest
+    machine = backend.describe(backend.choose(run.info["backend"]))
+    counts = _training_counts(manifest)
+    sentences = tuple(run.plan)
+    return Plan(run.recipe, manifest, run.facts, run.summary, machine, counts, sentences, cached)
 
 
 def make_plan(

@@ -214,6 +214,18 @@ class StopSection(_Section):
     min_delta: NotNegative = 0.0
 
 
+class CheckpointSection(_Section):
+    """How often a training is saved, so that it can be resumed.
+
+    Attributes:
+        steps: Every so many steps; 0 leaves it to the clock.
+        seconds: So many apart; "auto" is a hundred times what saving takes, 1 % of the time.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    seconds: Positive | Auto = "auto"
+
+
 class AuditSection(_Section):
     """What the audit of the images is told.
 
@@ -247,6 +259,7 @@ class Recipe(_Section):
     train: TrainSection
     schedule: ScheduleSection = ScheduleSection()
     stop: StopSection = StopSection()
+    checkpoint: CheckpointSection = CheckpointSection()
 
     @model_validator(mode="after")
     def _combination_makes_sense(self) -> Recipe:

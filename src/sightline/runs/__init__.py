@@ -19,9 +19,15 @@ tables       rows streamed into a CSV or parquet file
 
 from __future__ import annotations
 
-from sightline.runs.checkpoints import latest_checkpoint, save_checkpoint
-from sightline.runs.epochs import Events, append_history, read_history
+from sightline.runs.checkpoints import (
+    Checkpoint,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from sightline.runs.epochs import Events, append_history, cut_history, read_history
 from sightline.runs.files import (
+    Tensors,
     file_sha256,
     read_tensors,
     save_manifest,
@@ -49,20 +55,24 @@ from sightline.runs.tables import check_table_path, write_rows
 __all__ = [
     "FORMAT_VERSION",
     "VALIDATED",
+    "Checkpoint",
     "Events",
     "Journal",
     "KeptWeights",
     "Logged",
     "Run",
+    "Tensors",
     "append_history",
     "check_new",
     "check_table_path",
     "count_looks",
     "create_run",
+    "cut_history",
     "file_sha256",
     "fingerprint",
     "latest_checkpoint",
     "list_runs",
+    "load_checkpoint",
     "locked",
     "new_run_path",
     "note_look",

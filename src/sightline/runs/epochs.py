@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import RunError
+from sightline.runs.files import write_atomically
 
 
 def append_history(path: Path, row: Mapping[str, Any]) -> None:
@@ -51,6 +52,24 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def cut_history(path: Path, epochs: int) -> None:
+    """Keep the first lines of a history, one an epoch, in one step.
+
+    Raises:
+        RunError: There are fewer, or one of them is damaged.
+    """
+    rows = read_history(path)
+    if len(rows) < epochs:
+        raise RunError(
+            f"{path} is damaged: it has {len(rows)} epochs, and the checkpoint is of {epochs}. "
+            "Copy the run folder again from where it came from."
+        )
+    lines = path.read_text("utf-8").splitlines(keepends=True) if rows else []
+    if len(lines) > epochs:
+        kept = "".join(lines[:epochs])
+        write_atomically(path, lambda beside: beside.write_text(kept, "utf-8"))
+
+
 def _intact(line: str) -> dict[str, Any] | None:
     """Return the row of a line without its CRC; None where the line is damaged."""
     try:
@@ -66,12 +85,13 @@ class Events:
 
     Args:
         folder: `events/` of the run folder.
+        from_epoch: What earlier files say of this epoch and later ones no longer holds.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, from_epoch: int = 0) -> None:
         from tensorboardX import SummaryWriter  # brings torch in where there is one: 200 MB
 
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=from_epoch or None)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add one epoch; `epoch` is its step."""

@@ -66,6 +66,19 @@ class Journal:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self._path, {**about, "state": "training", "started": started})
 
+    @classmethod
+    def again(cls, run: Path) -> Journal:
+        """Return the journal of a run that goes on; its seconds add up."""
+        before = read_json(run / "run.json")
+        journal = cls.__new__(cls)
+        journal._path = run / "run.json"
+        journal._started = time.perf_counter() - float(before.get("seconds", 0))
+        resumed = datetime.now(UTC).isoformat(timespec="seconds")
+        about = {key: before[key] for key in before if key not in ("reason", "signal")}
+        times = [*before.get("resumed", ()), resumed]
+        write_json(journal._path, {**about, "state": "training", "resumed": times})
+        return journal
+
     def end(self, state: str, reason: str, **more: Any) -> None:
         """Write how it ended: state, reason, seconds, the peak of memory."""
         about = read_json(self._path)

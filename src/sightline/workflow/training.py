@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,25 +11,24 @@ from sightline import runs
 from sightline.data import facts as data_facts
 from sightline.data import splits
 from sightline.data.sources import SourceOptions
-from sightline.data.stream import Stream
-from sightline.errors import DataError
+from sightline.errors import DataError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
-from sightline.records import Audit, Manifest, RecordIndex, Split
-from sightline.records.manifest import index_path
+from sightline.records import Audit, Manifest
 from sightline.runs import Journal, Logged, Run
 from sightline.workflow import gate
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
+from sightline.workflow.fitting import fit
 from sightline.workflow.judging import evaluate
 from sightline.workflow.reporting import report
+from sightline.workflow.resuming import resume as go_on
 
 if TYPE_CHECKING:
     import keras
 
     from sightline.learning.planning import Plan
-    from sightline.learning.training import Outcome
 
 
 def train(
@@ -39,6 +37,7 @@ def train(
     recipe: str | Path = "auto",
     changes: Mapping[str, Any] | Sequence[str] = (),
     out: str | Path | None = None,
+    resume: str | Path | None = None,
     only_train: bool = False,
     cache: bool = True,
     allow_leak: bool = False,
@@ -52,20 +51,25 @@ def train(
     with are kept; missing ones are taken out of train (with folds and no splits, the lowest fold
     is the validation split). Order and augmentation follow from the recipe's seed alone.
 
-    Ctrl-C or SIGTERM ends it after the step in hand: the run comes back with state
-    "interrupted", and the best weights of the finished epochs are kept.
+    Ctrl-C or SIGTERM ends it after the step in hand, with a checkpoint: the run comes back with
+    state "interrupted". With `resume` it goes on at the very next step, also after a crash; on a
+    processor, with the same versions and threads, it ends the same to the last bit as if it had
+    never stopped.
 
     Args:
         data: What `scan` takes, or a manifest.
         recipe: "auto", "basic", "chest-xray", "ham10000", "skin-binary", or a .toml file.
         changes: {"train.epochs": 3} or ["train.epochs=3"].
         out: A folder that does not exist yet; by default runs/RECIPE-DATE-TIME.
+        resume: The folder of a run that stopped; nothing else is needed. Of the changes,
+            "train.epochs" and those of "stop" and "checkpoint" are possible.
         only_train: Stop after training: no evaluation, no report.
         cache: Keep decoded images on disk for later epochs and other runs (in SIGHTLINE_CACHE,
             else the user's cache folder). It changes the speed, and never a byte of a batch.
         allow_leak: Train although copies or groups are on two sides of the split; the report
             states it.
-        callbacks: Keras callbacks; they are told of every epoch and step.
+        callbacks: Keras callbacks; they are told of every epoch and step. One with `get_state`
+            and `set_state` (plain JSON values) is resumed exactly.
         progress: Where bars and lines go; by default to the terminal or notebook.
         **source: As `scan`.
 
@@ -77,6 +81,12 @@ def train(
         SetupError: No Keras backend is installed, or another one is loaded already.
     """
     shown = progress or Shown()
+    if resume is not None:
+        _refuse_beside_resume(data, out, source)
+        run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
+        if run.state == "finished" and not only_train and not run.evaluations:
+            judge(run, Logged(shown, run.path / "run.log"), allow_leak=allow_leak)
+        return run
     chosen = load_recipe(recipe, changes)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
@@ -86,13 +96,24 @@ def train(
         log = Logged(shown, path / "run.log")
         journal = _write_plan(path, plan, audited, log)
         with journal.watching():
-            outcome = _fit(path, plan, callbacks, log)
+            outcome = fit(path, plan, callbacks, log)
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
         log.say(outcome.reason)
     run = runs.open_run(path)
     if outcome.state == "finished" and not only_train:
-        _judge(run, log, allow_leak=allow_leak)
+        judge(run, log, allow_leak=allow_leak)
     return run
+
+
+def _refuse_beside_resume(
+    data: str | Path | Manifest | None, out: str | Path | None, source: SourceOptions
+) -> None:
+    given = [name for name, value in (("data", data), ("out", out), *source.items()) if value]
+    if given:
+        raise RunError(
+            f"a training is resumed with its own images in its own folder, so {', '.join(given)} "
+            "cannot be given as well. Leave that out, or train anew without --resume."
+        )
 
 
 def _plan(audited: Audit, recipe: Recipe, *, cached: bool, allow_leak: bool) -> Plan:
@@ -113,7 +134,7 @@ def _plan(audited: Audit, recipe: Recipe, *, cached: bool, allow_leak: bool) -> 
     return dataclasses.replace(plan, sentences=(*plan.sentences, *said))
 
 
-def _judge(run: Run, log: Progress, *, allow_leak: bool) -> None:
+def judge(run: Run, log: Progress, *, allow_leak: bool) -> None:
     """Evaluate every held-out split, and write the report."""
     for split in ("validation", "test", "external"):
         if len(run.manifest.of_split(split)):
@@ -165,41 +186,3 @@ def _write_plan(path: Path, plan: Plan, audited: Audit, log: Logged) -> Journal:
         log.say(sentence)
     log.say(f"The run is kept in {path}")
     return journal
-
-
-def _fit(
-    path: Path, plan: Plan, callbacks: Sequence[keras.callbacks.Callback], log: Progress
-) -> Outcome:
-    """Train as planned; the best weights are written out for Keras users as well."""
-    from sightline.learning import training
-    from sightline.learning.models import forward
-
-    names = plan.manifest.class_names
-    model = plan.build()
-    training.compile_model(model, plan.recipe, len(names), plan.weights())
-    keeper = training.Keeper(path, plan.recipe, names)
-    # Mapped from the run folder: millions of records cost no memory here.
-    index = RecordIndex.open(index_path(path / "manifest.parquet"))
-    with (
-        _stream(index, plan, "train", log) as train_stream,
-        _stream(index, plan, "validation", log) as validation,
-        closing(keeper.events),
-    ):
-        outcome = training.fit(
-            model,
-            train=train_stream,
-            validation=validation,
-            keeper=keeper,
-            callbacks=callbacks,
-            progress=log,
-        )
-    if outcome.epochs:
-        finished = plan.build()  # without the optimizer and objective, which only training needs
-        best, _ = runs.read_tensors(path / "best.safetensors")
-        forward.set_weights(finished, best)
-        keeper.export_keras(finished)
-    return outcome
-
-
-def _stream(index: RecordIndex, plan: Plan, split: Split, log: Progress) -> Stream:
-    return Stream(index, split=split, config=plan.stream_config(split), say=log.say)

@@ -37,14 +37,19 @@ def forward(
     return output
 
 
-def get_weights(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
+def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     """Return every weight (trainable and not, without seeds) under its position and name.
 
     The names do not depend on how many networks this process has built: "003/kernel".
     """
+    return {f"{i:03d}/{v.name}": v for i, v in enumerate(model.weights)}
+
+
+def get_weights(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the values of `named_weights`."""
     return {
         name: np.asarray(keras.ops.convert_to_numpy(variable))
-        for name, variable in _named(model).items()
+        for name, variable in named_weights(model).items()
     }
 
 
@@ -52,9 +57,19 @@ def set_weights(model: keras.Model, arrays: Mapping[str, npt.NDArray[np.generic]
     """Assign weights that `get_weights` returned for an equal network.
 
     Raises:
+        RunError: As `assign`.
+    """
+    assign(named_weights(model), arrays)
+
+
+def assign(
+    variables: Mapping[str, keras.Variable], arrays: Mapping[str, npt.NDArray[np.generic]]
+) -> None:
+    """Assign arrays to the variables of the same names; Keras itself would only warn.
+
+    Raises:
         RunError: A name, shape or dtype differs; nothing is assigned then.
     """
-    variables = _named(model)
     if variables.keys() != arrays.keys():
         differing = sorted(variables.keys() ^ arrays.keys())
         raise RunError(
@@ -119,10 +134,6 @@ def _scaling(recipe: Recipe) -> keras.Layer:
         terms = [-mean / std for mean, std in zip(data.mean, data.std, strict=True)]
         return layers.Rescaling(factors, offset=terms, name="scaling")
     return layers.Rescaling(1 / 255 if data.scaling == "1/255" else 1.0, name="scaling")
-
-
-def _named(model: keras.Model) -> dict[str, keras.Variable]:
-    return {f"{i:03d}/{v.name}": v for i, v in enumerate(model.weights)}
 
 
 def _operations(layer: keras.Layer) -> int:

@@ -6,28 +6,28 @@ keeps no exact state; so the loop is ours, and the step inside stays Keras'.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import Fault, Stream
+from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
+from sightline.learning.training import telling, variables
+from sightline.learning.training.averaging import averaged_weights
 from sightline.learning.training.interruption import StopRequest, stop_requests
-from sightline.learning.training.memory import ReleaseMemory
-from sightline.learning.training.saving import Keeper, averaged_weights
-from sightline.learning.training.schedules import LearningRate, Watch
+from sightline.learning.training.listening import Listeners
+from sightline.learning.training.saving import Keeper
+from sightline.learning.training.standing import Standing
 from sightline.progress import Progress, Step
 from sightline.recipes import Recipe
+from sightline.runs import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,6 @@ class Outcome:
     epochs: int
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Sums over the steps of one epoch."""
-
-    confusion: npt.NDArray[np.int64]
-    entropy: float = 0.0
-    objective: float = 0.0
-    records: int = 0
-    unread: int = 0
-    waiting: float = 0.0
-    computing: float = 0.0
-
-    @property
-    def images(self) -> int:
-        return int(self.confusion.sum())
-
-
 def fit(
     model: keras.Model,
     *,
@@ -72,220 +55,207 @@ def fit(
     keeper: Keeper,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
+    resumed: Checkpoint | None = None,
 ) -> Outcome:
     """Train a compiled model and keep what it reaches in the keeper's run folder.
 
-    Ctrl-C or SIGTERM ends it after the step in hand, of training or of validation; an epoch
-    counts as finished, and is kept, once it was validated.
+    Ctrl-C or SIGTERM ends it after the step in hand, of training or of validation, with a
+    checkpoint; an epoch counts as finished once it was validated. From a checkpoint it goes on at
+    the very next step, and ends as if it had never stopped: to the last bit on a processor, with
+    the same versions and threads.
 
     Raises:
-        RunError: The objective became NaN or infinite; the message names step and records.
+        RunError: The objective became NaN or infinite; the message names step and records. Or the
+            checkpoint does not fit the model.
         DataError: More files than the streams' budget could not be read.
     """
     recipe = keeper.recipe
     assert recipe.train.epochs != "auto", "the recipe is resolved before training"
-    epochs, steps = recipe.train.epochs, len(train)
-    rate = LearningRate.of(recipe, steps)
-    best, stop = Watch(recipe.train.best), Watch(recipe.stop.monitor, recipe.stop.min_delta)
-    listeners = _listeners(callbacks, model, recipe, steps)
-    told: set[str] = set()  # files that were said to be unreadable
+    listeners = Listeners.of(callbacks, model, recipe, len(train), progress)
+    standing = Standing.of(recipe, len(train), len(train.class_names))
+    loop = _Loop(model, train, validation, keeper, listeners, progress, standing, recipe)
     model.stop_training = False
-    listeners.on_train_begin()
-    with stop_requests() as request:
-        for epoch in range(epochs):
-            started = time.perf_counter()
-            listeners.on_epoch_begin(epoch)
-            with progress.step(f"epoch {epoch + 1}/{epochs}", steps + len(validation)) as step:
-                tally = _train_epoch(model, train, epoch, rate, listeners, step, request)
-                if request.signal_number:
-                    break
-                with averaged_weights(model) as raw:
-                    row = _describe(tally, train, recipe, epoch, model)
-                    validated = _validate(model, validation, recipe, step, request)
-                    if not validated:
-                        break
-                    faults = [*train.faults.values(), *validation.faults.values()]
-                    row |= validated | _costs(tally, started)
-                    row |= {"faults": len(train.faults), "val_faults": len(validation.faults)}
-                    improved = best.better(row[best.column])
-                    step_count = (epoch + 1) * steps
-                    keeper.epoch_done(
-                        model, row, step=step_count, best=improved, raw=raw, faults=faults
-                    )
-                    listeners.on_epoch_end(epoch, row)
-            progress.say(_in_words(row, epochs, improved))
-            _say_faults(faults, told, progress)
-            if lowered := rate.epoch_done(row["val_loss"]):
-                progress.say(lowered)
-            stop.better(row[stop.column])
-            if model.stop_training or (recipe.stop.patience and stop.wait >= recipe.stop.patience):
+    listeners.to_keras.on_train_begin()
+    if resumed is not None:
+        loop.restore(resumed)
+    with stop_requests() as loop.request:
+        while loop.goes_on():
+            if not loop.run_epoch():
                 break
-    listeners.on_train_end()
-    return _outcome(keeper, recipe, stop, request)
+        loop.save()
+    listeners.to_keras.on_train_end()
+    return loop.outcome()
 
 
-def _listeners(
-    callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, recipe: Recipe, steps: int
-) -> keras.callbacks.CallbackList:
-    ours = [ReleaseMemory()] if recipe.train.release_memory else []
-    return keras.callbacks.CallbackList(
-        [*callbacks, *ours], model=model, epochs=recipe.train.epochs, steps=steps, verbose=0
-    )
+@dataclass(slots=True)
+class _Loop:
+    """One training in progress."""
 
+    model: keras.Model
+    train: Stream
+    validation: Stream
+    keeper: Keeper
+    listeners: Listeners
+    progress: Progress
+    standing: Standing
+    recipe: Recipe
+    request: StopRequest = field(default_factory=StopRequest)
+    told: set[str] = field(default_factory=set)  # files that were said to be unreadable
+    began: float = 0.0  # of the epoch, in this process
 
-def _train_epoch(
-    model: keras.Model,
-    train: Stream,
-    epoch: int,
-    rate: LearningRate,
-    listeners: keras.callbacks.CallbackList,
-    step: Step,
-    request: StopRequest,
-) -> _Tally:
-    classes = len(train.class_names)
-    tally = _Tally(np.zeros((classes, classes), np.int64))
-    before = time.perf_counter()
-    for number, batch in enumerate(train.epoch(epoch)):
-        ready = time.perf_counter()
-        wanted = rate.at(epoch * len(train) + number)
-        if wanted != rate.current:  # set when it changes: a user's callback may set it too
-            model.optimizer.learning_rate = rate.current = wanted
-        listeners.on_train_batch_begin(number)
-        logs = model.train_on_batch(
-            batch.images, batch.targets, sample_weight=batch.weights, return_dict=True
-        )
-        _check_finite(logs["loss"], train, batch.rows, epoch, number)
-        confusion = np.asarray(keras.ops.convert_to_numpy(logs["confusion"]))
-        tally.confusion += np.rint(confusion).astype(np.int64).reshape(classes, classes)
-        tally.entropy += float(logs["entropy"])
-        tally.objective += float(logs["loss"]) * len(batch)  # the last batch may be smaller
-        tally.records += len(batch)
-        tally.unread += int((batch.weights == 0).sum())
-        listeners.on_train_batch_end(number, {"loss": logs["loss"]})
-        tally.waiting += ready - before
+    def goes_on(self) -> bool:
+        """Say whether there is another epoch to run."""
+        return not (self.request.signal_number or self.model.stop_training or self.is_over())
+
+    def is_over(self) -> bool:
+        """Say whether the recipe wants no further epoch."""
+        patience = self.recipe.stop.patience
+        early = patience and self.standing.stop.wait >= patience
+        return bool(early) or self.standing.epoch >= int(self.recipe.train.epochs)
+
+    def run_epoch(self) -> bool:
+        """Run what is left of the epoch in hand; False when asked to stop in the middle."""
+        standing, epochs = self.standing, self.recipe.train.epochs
+        self.began = time.perf_counter()
+        if not standing.batch:
+            self.listeners.to_keras.on_epoch_begin(standing.epoch)
+        total = len(self.train) + len(self.validation)
+        with self.progress.step(f"epoch {standing.epoch + 1}/{epochs}", total) as step:
+            step.advance(standing.batch)
+            if not self._train(step):
+                return False
+            with averaged_weights(self.model):
+                row = telling.describe(standing, self.train, self.recipe, self.model)
+                validated = self._validate(step)
+                if not validated:
+                    return False
+                row |= validated | telling.costs(standing.tally, self._seconds())
+                row |= {"faults": len(self.train.faults), "val_faults": len(self.validation.faults)}
+                improved = standing.best.better(row[standing.best.column])
+                self.keeper.epoch_done(self.model, row, best=improved)
+                lowered = standing.rate.epoch_done(row["val_loss"])
+                standing.stop.better(row[standing.stop.column])
+                standing.epoch_done()
+                self.listeners.to_keras.on_epoch_end(row["epoch"], row)
+        self.progress.say(telling.epoch_in_words(row, int(epochs), improved))
+        faults = [*self.train.faults.values(), *self.validation.faults.values()]
+        telling.say_faults(faults, self.told, self.progress)
+        if lowered:
+            self.progress.say(lowered)
+        if self.keeper.cadence.is_due():
+            self.save()
+        return True
+
+    def _train(self, step: Step) -> bool:
+        """Train on the batches that are left; False when asked to stop."""
+        standing, train = self.standing, self.train
         before = time.perf_counter()
-        tally.computing += before - ready
-        step.advance(note=f"loss {tally.entropy / max(tally.images, 1):.4f}")
-        if request.signal_number:
-            break
-    return tally
+        for batch in train.epoch(standing.epoch):
+            ready = time.perf_counter()
+            number, rate = standing.batch, standing.rate
+            wanted = rate.at(standing.epoch * len(train) + number)
+            if wanted != rate.current:  # set when it changes: a user's callback may set it too
+                self.model.optimizer.learning_rate = rate.current = wanted
+            self.listeners.to_keras.on_train_batch_begin(number)
+            logs = self.model.train_on_batch(
+                batch.images, batch.targets, sample_weight=batch.weights, return_dict=True
+            )
+            self._check_finite(float(logs["loss"]), batch.rows)
+            telling.count(standing.tally, logs, batch.weights)
+            standing.batch += 1
+            self.listeners.to_keras.on_train_batch_end(number, {"loss": logs["loss"]})
+            standing.tally.waiting += ready - before
+            before = time.perf_counter()
+            standing.tally.computing += before - ready
+            step.advance(note=f"loss {standing.tally.entropy / max(standing.tally.images, 1):.4f}")
+            if self.request.signal_number:
+                return False
+            if self.keeper.cadence.step_done():
+                self.save()
+                before = time.perf_counter()
+        return True
 
+    def _validate(self, step: Step) -> dict[str, Any]:
+        """Return val_loss and the metrics of the validation split; nothing when asked to stop."""
+        probabilities, labels = [], []
+        for scored in score(self.model, self.validation):
+            if self.request.signal_number:
+                return {}
+            probabilities.append(scored.probabilities[scored.readable])
+            labels.append(scored.labels[scored.readable])
+            step.advance(note="validation")
+        together, true = np.concatenate(probabilities), np.concatenate(labels)
+        confusion = evaluation.confusion_matrix(true, together.argmax(axis=1), together.shape[1])
+        metrics = evaluation.scores_from_confusion(confusion)
+        columns = {*self.recipe.train.metrics, *telling.watched(self.recipe)}
+        return {
+            "val_loss": evaluation.cross_entropy(together, true),
+            **{f"val_{name}": metrics[name] for name in sorted(columns)},
+        }
 
-def _check_finite(
-    loss: float, train: Stream, rows: npt.NDArray[np.int64], epoch: int, number: int
-) -> None:
-    if np.isfinite(loss):
-        return
-    ids = ", ".join(train.record_id(int(row)) for row in rows[:5])
-    raise RunError(
-        f"the objective became {loss} in epoch {epoch + 1}, step {number + 1} (records {ids} ...). "
-        "What earlier epochs reached is kept. Lower train.learning_rate, or look at these images."
-    )
-
-
-def _validate(
-    model: keras.Model, validation: Stream, recipe: Recipe, step: Step, request: StopRequest
-) -> dict[str, Any]:
-    """Return val_loss and the metrics of the validation split; nothing when asked to stop."""
-    probabilities, labels = [], []
-    for scored in score(model, validation):
-        if request.signal_number:
-            return {}
-        probabilities.append(scored.probabilities[scored.readable])
-        labels.append(scored.labels[scored.readable])
-        step.advance(note="validation")
-    together, true = np.concatenate(probabilities), np.concatenate(labels)
-    confusion = evaluation.confusion_matrix(true, together.argmax(axis=1), together.shape[1])
-    metrics = evaluation.scores_from_confusion(confusion)
-    columns = {*recipe.train.metrics, *_watched(recipe)}
-    return {
-        "val_loss": evaluation.cross_entropy(together, true),
-        **{f"val_{name}": metrics[name] for name in sorted(columns)},
-    }
-
-
-def _describe(
-    tally: _Tally, train: Stream, recipe: Recipe, epoch: int, model: keras.Model
-) -> dict[str, Any]:
-    """Return the training half of an epoch's line."""
-    # Faults of this epoch, not of the stream: what could not be read once may be readable again.
-    expected = train.num_records - tally.unread
-    if tally.records != train.num_records or tally.images != expected:
+    def _check_finite(self, loss: float, rows: npt.NDArray[np.int64]) -> None:
+        if np.isfinite(loss):
+            return
+        ids = ", ".join(self.train.record_id(int(row)) for row in rows[:5])
+        epoch, number = self.standing.epoch + 1, self.standing.batch + 1
         raise RunError(
-            f"epoch {epoch + 1} saw {tally.images} images where {expected} were expected"
+            f"the objective became {loss} in epoch {epoch}, step {number} (records {ids} ...). "
+            "What was reached before is kept. Lower train.learning_rate, or look at these images."
         )
-    metrics = evaluation.scores_from_confusion(tally.confusion)
-    return {
-        "epoch": epoch,
-        "objective": tally.objective / tally.images,
-        "loss": tally.entropy / tally.images,
-        **{name: metrics[name] for name in recipe.train.metrics},
-        "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
-    }
 
+    def _seconds(self) -> float:
+        """Return what the epoch in hand has taken, in all processes."""
+        return self.standing.seconds + time.perf_counter() - self.began
 
-def _costs(tally: _Tally, started: float) -> dict[str, Any]:
-    """Return what the epoch took."""
-    return {
-        "images": tally.images,
-        "seconds": round(time.perf_counter() - started, 3),
-        "seconds_waiting": round(tally.waiting, 3),
-        "seconds_computing": round(tally.computing, 3),
-        "images_per_second": round(tally.images / (tally.waiting + tally.computing), 1),
-        "memory_mb": round(_resident_memory() / 1e6, 1),
-    }
+    def save(self) -> None:
+        """Write a checkpoint, once anything was trained."""
+        standing = self.standing
+        if not (standing.epoch or standing.batch):
+            return
+        plain = standing.to_dict()
+        if standing.batch:
+            plain["seconds"] = self._seconds()
+        meta = {
+            "epoch": standing.epoch if standing.batch else standing.epoch - 1,
+            "standing": plain,
+            "stream": self.train.state(),
+            "callbacks": self.listeners.state(),
+        }
+        step = standing.epoch * len(self.train) + standing.batch
+        self.keeper.save(step, variables.read(self.model), meta)
 
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to where a checkpoint was saved."""
+        meta: Mapping[str, Any] = checkpoint.meta
+        self._compile_in_order()
+        variables.assign(self.model, checkpoint.tensors)
+        self.standing.restore(meta["standing"])
+        if self.standing.batch:
+            self.train.resume(meta["stream"])
+        self.keeper.restore(meta, epochs=self.standing.epoch)
+        self.listeners.restore(meta["callbacks"])
 
-def _watched(recipe: Recipe) -> set[str]:
-    columns = {recipe.train.best, recipe.stop.monitor} - {"val_loss"}
-    return {column.removeprefix("val_") for column in columns}
+    def _compile_in_order(self) -> None:
+        """Take a step of each size that there is, the large one first, as an epoch does.
 
+        TensorFlow compiles a second size for any size: begun with the other one, the same batch
+        would be computed by other code, and differ in its last bits.
+        """
+        train = self.train
+        largest = train.config.batch_size
+        for size in dict.fromkeys((largest, train.num_records - (len(train) - 1) * largest)):
+            if size < largest or len(train) > 1:
+                classes = len(train.class_names)
+                images = np.zeros((size, *self.model.input_shape[1:]), np.float32)
+                targets = np.zeros((size,) if classes == 2 else (size, classes), np.float32)
+                self.model.train_on_batch(
+                    images, targets, sample_weight=np.ones(size, np.float32), return_dict=True
+                )
 
-def _say_faults(faults: list[Fault], told: set[str], progress: Progress) -> None:
-    """Name each unreadable file once in a training."""
-    for fault in faults:
-        if fault.record_id not in told:
-            progress.say(f"left out, it cannot be read: {fault.message}")
-            told.add(fault.record_id)
-
-
-def _in_words(row: dict[str, Any], epochs: int, improved: bool) -> str:
-    left = [f"loss {row['loss']:.4f}", f"val_loss {row['val_loss']:.4f}"]
-    left += [
-        f"{name} {row[name]:.4f}"
-        for name in row
-        if name.startswith("val_") and name not in ("val_loss", "val_faults")
-    ]
-    best = "  best so far" if improved else ""
-    return (
-        f"epoch {row['epoch'] + 1:>3}/{epochs}  {'  '.join(left)}  "
-        f"{row['seconds']:.1f} s, {row['images_per_second']:.0f} images/s{best}"
-    )
-
-
-def _outcome(keeper: Keeper, recipe: Recipe, stop: Watch, request: StopRequest) -> Outcome:
-    done = keeper.card["last_epoch"] + 1 if keeper.card else 0
-    if request.signal_number:
-        reason = f"Interrupted after {done} finished epochs; their best weights are kept."
-        if not done:
-            reason = "Interrupted before an epoch was finished, so there are no weights yet."
-        return Outcome("interrupted", reason, request.signal_number, done)
-    if done == recipe.train.epochs:
-        reason = f"All {done} epochs done." if done > 1 else "The one epoch is done."
-    elif recipe.stop.patience and stop.wait >= recipe.stop.patience:
-        reason = (
-            f"Stopped early after {done} epochs: no better {stop.column} "
-            f"for {recipe.stop.patience}."
-        )
-    else:
-        reason = f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
-    return Outcome("finished", reason, 0, done)
-
-
-def _resident_memory() -> int:
-    """Return this process's resident memory in bytes (its peak where the system tells no more)."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text("ascii").split()[1]) * resource.getpagesize()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    def outcome(self) -> Outcome:
+        """Return how it ended."""
+        done = self.standing.epoch
+        if self.request.signal_number and not self.is_over():
+            reason = f"Interrupted after {done} finished epochs. Go on with --resume."
+            return Outcome("interrupted", reason, self.request.signal_number, done)
+        return Outcome("finished", telling.end_in_words(done, self.recipe, self.standing), 0, done)

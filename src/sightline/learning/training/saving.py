@@ -1,9 +1,9 @@
-"""What is written at the end of an epoch, so that a run is never worth less than its best."""
+"""What is written while a training goes on, so that a crash costs seconds and no result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,75 +13,126 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline import runs
-from sightline.data.stream import Fault
+from sightline.errors import RunError
 from sightline.learning.models.forward import get_weights, with_own_scaling
+from sightline.learning.training.cadence import Cadence
+from sightline.progress import Progress
 from sightline.recipes import Recipe
+
+_TRIES = 3  # checkpoints in a row that may fail, e.g. on a full disk
 
 
 @dataclass(slots=True)
 class Keeper:
-    """Writes history, the last checkpoint, the best weights and `model.json`.
+    """Writes history, checkpoints, the best weights and `model.json`.
+
+    The best weights wait in memory for the next checkpoint: after a crash the training goes on
+    from there, and comes by them again.
 
     Attributes:
         run: The run folder.
         recipe: Resolved.
         class_names: In output order.
+        progress: Where it is said that something cannot be written.
+        identity: What the training is one of; a checkpoint keeps it, and a resume compares.
         card: What `model.json` holds so far.
         events: TensorBoard's copy of the history.
+        cadence: When the next checkpoint is due.
     """
 
     run: Path
     recipe: Recipe
     class_names: tuple[str, ...]
+    progress: Progress
+    identity: Mapping[str, str] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
     events: runs.Events = field(init=False)
+    cadence: Cadence = field(init=False)
+    _best: dict[str, npt.NDArray[np.generic]] | None = None
+    _failed: int = 0
 
     def __post_init__(self) -> None:
         self.events = runs.Events(self.run / "events")
+        wanted = self.recipe.checkpoint
+        seconds = None if wanted.seconds == "auto" else wanted.seconds
+        self.cadence = Cadence(wanted.steps, seconds)
 
-    def epoch_done(
-        self,
-        model: keras.Model,
-        row: Mapping[str, Any],
-        *,
-        step: int,
-        best: bool,
-        raw: Sequence[npt.NDArray[np.generic]] = (),
-        faults: Sequence[Fault] = (),
-    ) -> None:
-        """Write everything that one finished epoch adds.
+    def epoch_done(self, model: keras.Model, row: Mapping[str, Any], *, best: bool) -> None:
+        """Write the line of a finished epoch, and remember its weights if they are the best.
 
         Args:
             model: With the weights that were validated.
             row: The epoch's line of the history.
-            step: Steps of the whole training so far.
             best: Whether this epoch is better than all before.
-            raw: The trained weights, where those of `model` are their moving average.
-            faults: Files that could not be read in this epoch.
         """
         # First, so that no weights are ever kept of an epoch that the history does not know.
         runs.append_history(self.run / "history.jsonl", row)
         self.events.add(row)
-        weights = get_weights(model)
-        state = {f"{runs.VALIDATED}{name}": array for name, array in weights.items()}
-        state |= {f"raw/{number:03d}": array for number, array in enumerate(raw)}
-        state |= {
-            f"optimizer/{number:03d}": np.asarray(keras.ops.convert_to_numpy(variable))
-            for number, variable in enumerate(model.optimizer.variables)
-        }
-        meta = {
-            "format_version": runs.FORMAT_VERSION,
-            "epoch": row["epoch"],
-            "step": step,
-            "faults": {fault.record_id: fault.reason for fault in faults},
-        }
-        runs.save_checkpoint(self.run, step, state, meta)
         if best or not self.card:  # without a finite value, the first epoch is all there is
-            runs.write_tensors(self.run / "best.safetensors", weights, epoch=row["epoch"])
-            self.card = self._card(runs.fingerprint(self.run, weights))
+            self._best = {name: np.array(array) for name, array in get_weights(model).items()}
+            self.card = self._card(runs.fingerprint(self.run, self._best))
             self.card |= {"best_epoch": row["epoch"], "best_value": row[self.recipe.train.best]}
         self.card["last_epoch"] = row["epoch"]
-        runs.write_json(self.run / "model.json", self.card)
+
+    def save(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
+        """Write a checkpoint, and before it what it relies on.
+
+        Where that fails, what was there stands, and it is tried again when the next one is due.
+
+        Raises:
+            RunError: It failed several times in a row.
+        """
+        started = time.perf_counter()
+        try:
+            self._write(step, tensors, meta)
+        except OSError as error:
+            self._failed += 1
+            told = f"no checkpoint could be written in {self.run}: {error.strerror or error}"
+            if self._failed >= _TRIES:
+                raise RunError(
+                    f"{told}, {_TRIES} times in a row. Free some space or mend the disk, then go "
+                    "on with --resume: the last checkpoint stands."
+                ) from error
+            self.progress.say(f"{told}. The one before stands; it will be tried again.")
+        else:
+            self._failed = 0
+        self.cadence.saved(time.perf_counter() - started)
+
+    def _write(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
+        self._write_best()
+        about = {
+            "format_version": runs.FORMAT_VERSION,
+            "step": step,
+            "card": self.card,
+            "identity": dict(self.identity),
+        }
+        runs.save_checkpoint(self.run, step, tensors, {**meta, **about})
+
+    def _write_best(self) -> None:
+        if self._best is not None:
+            runs.write_tensors(
+                self.run / "best.safetensors", self._best, epoch=self.card["best_epoch"]
+            )
+            self._best = None
+        if self.card:
+            runs.write_json(self.run / "model.json", self.card)
+
+    def restore(self, meta: Mapping[str, Any], *, epochs: int) -> None:
+        """Go back to a checkpoint: later lines of the history are dropped, and written again."""
+        self.card = dict(meta["card"])
+        if self.card:
+            best, _ = runs.read_tensors(self.run / "best.safetensors")
+            self.card["fingerprint"] = runs.fingerprint(self.run, best)  # the recipe is part of it
+        runs.cut_history(self.run / "history.jsonl", epochs)
+        self.events.close()
+        self.events = runs.Events(self.run / "events", from_epoch=epochs)
+
+    def close(self) -> None:
+        """Write what still waits, also after an error, and end the events."""
+        try:
+            self._write_best()
+        finally:
+            self.events.close()
 
     def export_keras(self, model: keras.Model) -> None:
         """Write `model.keras`, for Keras users; `model` must have the best weights."""
@@ -108,25 +159,3 @@ class Keeper:
             "monitor": self.recipe.train.best,
             "fingerprint": fingerprint,
         }
-
-
-@contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[list[npt.NDArray[np.generic]]]:
-    """Put the moving average of the weights in, if the optimizer keeps one; then take it out.
-
-    Yields the trained weights meanwhile set aside, or nothing without an average.
-    """
-    if not model.optimizer.use_ema:
-        yield []
-        return
-    raw = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    for variable in model.trainable_variables:
-        # A copy: on JAX the variable would share the average's buffer, which the next forward
-        # step gives away.
-        variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
-    try:
-        yield raw
-    finally:
-        for variable, array in zip(model.trainable_variables, raw, strict=True):
-            variable.assign(array)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sightline.recipes import Recipe
 
@@ -36,6 +38,14 @@ class Watch:
             return True
         self.wait += 1
         return False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its state as plain JSON values."""
+        return {"best": self.best, "wait": self.wait}
+
+    def restore(self, plain: Mapping[str, Any]) -> None:
+        """Take the state that `to_dict` returned."""
+        self.best, self.wait = plain["best"], plain["wait"]
 
 
 @dataclass(slots=True)
@@ -85,3 +95,16 @@ class LearningRate:
         self.plateau.wait = 0
         self.factor *= schedule.factor
         return f"no better val_loss for {schedule.patience} epochs: learning rate lowered"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its state as plain JSON values."""
+        return {
+            "current": self.current,
+            "factor": self.factor,
+            "plateau": self.plateau.to_dict(),
+        }
+
+    def restore(self, plain: Mapping[str, Any]) -> None:
+        """Take the state that `to_dict` returned."""
+        self.current, self.factor = plain["current"], plain["factor"]
+        self.plateau.restore(plain["plateau"])

@@ -1,0 +1,121 @@
+"""Where a training stands: everything beside the variables that decides how it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.learning.training.schedules import LearningRate, Watch
+from sightline.recipes import Recipe
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the steps of one epoch.
+
+    Attributes:
+        confusion: (K, K) counts.
+        entropy: Plain cross-entropy, summed over images.
+        objective: What is optimised, summed over images.
+        records: Records handed out.
+        unread: Of those, files that could not be read.
+        waiting: Seconds for data.
+        computing: Seconds of the steps.
+    """
+
+    confusion: npt.NDArray[np.int64]
+    entropy: float = 0.0
+    objective: float = 0.0
+    records: int = 0
+    unread: int = 0
+    waiting: float = 0.0
+    computing: float = 0.0
+
+    @classmethod
+    def empty(cls, num_classes: int) -> Tally:
+        """Return the tally of no steps."""
+        return cls(np.zeros((num_classes, num_classes), np.int64))
+
+    @property
+    def images(self) -> int:
+        """Images seen."""
+        return int(self.confusion.sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return plain | {"confusion": self.confusion.tolist()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Tally:
+        """Return what `to_dict` wrote."""
+        return cls(**{**plain, "confusion": np.asarray(plain["confusion"], np.int64)})
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where a training stands between two steps.
+
+    Attributes:
+        epoch: 0-based, the one in hand.
+        batch: The next batch of it; with none left, it is to be validated.
+        tally: Of its steps so far.
+        rate: The learning rate's own state.
+        best: What is better than all before.
+        stop: What early stopping follows.
+        seconds: Of the epoch in hand that earlier processes took.
+    """
+
+    rate: LearningRate
+    best: Watch
+    stop: Watch
+    tally: Tally
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = field(default=0.0)
+
+    @classmethod
+    def of(cls, recipe: Recipe, steps: int, num_classes: int) -> Standing:
+        """Return that of a training that has not begun.
+
+        Args:
+            recipe: Resolved.
+            steps: Of one epoch.
+            num_classes: K.
+        """
+        return cls(
+            LearningRate.of(recipe, steps),
+            Watch(recipe.train.best),
+            Watch(recipe.stop.monitor, recipe.stop.min_delta),
+            Tally.empty(num_classes),
+        )
+
+    def epoch_done(self) -> None:
+        """Go on to the next epoch."""
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.tally = Tally.empty(len(self.tally.confusion))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values; floats come back to the last bit."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "tally": self.tally.to_dict(),
+            "rate": self.rate.to_dict(),
+            "best": self.best.to_dict(),
+            "stop": self.stop.to_dict(),
+        }
+
+    def restore(self, plain: Mapping[str, Any]) -> None:
+        """Become what `to_dict` wrote of a training of the same recipe."""
+        self.epoch, self.batch = int(plain["epoch"]), int(plain["batch"])
+        self.seconds = float(plain["seconds"])
+        self.tally = Tally.from_dict(plain["tally"])
+        self.rate.restore(plain["rate"])
+        self.best.restore(plain["best"])
+        self.stop.restore(plain["stop"])

@@ -1,0 +1,123 @@
+"""What an epoch comes to: its line of the history, and the words for it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from sightline.data.stream import Fault, Stream
+from sightline.errors import RunError
+from sightline.judging import evaluation
+from sightline.learning.training.standing import Standing, Tally
+from sightline.progress import Progress
+from sightline.recipes import Recipe
+
+
+def count(tally: Tally, logs: Mapping[str, Any], weights: npt.NDArray[np.float32]) -> None:
+    """Add what a step came to.
+
+    Args:
+        tally: Of the epoch.
+        logs: Of Keras' step: "loss", and what `StepTally` counted.
+        weights: (B,) of the batch: 0 where a file could not be read.
+    """
+    confusion = np.asarray(keras.ops.convert_to_numpy(logs["confusion"]))
+    tally.confusion += np.rint(confusion).astype(np.int64).reshape(tally.confusion.shape)
+    tally.entropy += float(logs["entropy"])
+    tally.objective += float(logs["loss"]) * len(weights)  # the last batch may be smaller
+    tally.records += len(weights)
+    tally.unread += int((weights == 0).sum())
+
+
+def describe(
+    standing: Standing, train: Stream, recipe: Recipe, model: keras.Model
+) -> dict[str, Any]:
+    """Return the training half of an epoch's line.
+
+    Raises:
+        RunError: The images that were seen do not add up.
+    """
+    tally = standing.tally
+    # Faults of this epoch, not of the stream: what could not be read once may be readable again.
+    expected = train.num_records - tally.unread
+    if tally.records != train.num_records or tally.images != expected:
+        raise RunError(
+            f"epoch {standing.epoch + 1} saw {tally.images} images where {expected} were expected"
+        )
+    metrics = evaluation.scores_from_confusion(tally.confusion)
+    return {
+        "epoch": standing.epoch,
+        "objective": tally.objective / tally.images,
+        "loss": tally.entropy / tally.images,
+        **{name: metrics[name] for name in recipe.train.metrics},
+        "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+    }
+
+
+def costs(tally: Tally, seconds: float) -> dict[str, Any]:
+    """Return what the epoch took; `seconds` with its validation."""
+    return {
+        "images": tally.images,
+        "seconds": round(seconds, 3),
+        "seconds_waiting": round(tally.waiting, 3),
+        "seconds_computing": round(tally.computing, 3),
+        "images_per_second": round(tally.images / (tally.waiting + tally.computing), 1),
+        "memory_mb": round(_resident_memory() / 1e6, 1),
+    }
+
+
+def watched(recipe: Recipe) -> set[str]:
+    """Return the metrics that the choice of weights and early stopping follow."""
+    columns = {recipe.train.best, recipe.stop.monitor} - {"val_loss"}
+    return {column.removeprefix("val_") for column in columns}
+
+
+def say_faults(faults: Sequence[Fault], told: set[str], progress: Progress) -> None:
+    """Name each unreadable file once in a training."""
+    for fault in faults:
+        if fault.record_id not in told:
+            progress.say(f"left out, it cannot be read: {fault.message}")
+            told.add(fault.record_id)
+
+
+def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> str:
+    """Return the line that people read."""
+    left = [f"loss {row['loss']:.4f}", f"val_loss {row['val_loss']:.4f}"]
+    left += [
+        f"{name} {row[name]:.4f}"
+        for name in row
+        if name.startswith("val_") and name not in ("val_loss", "val_faults")
+    ]
+    best = "  best so far" if improved else ""
+    return (
+        f"epoch {row['epoch'] + 1:>3}/{epochs}  {'  '.join(left)}  "
+        f"{row['seconds']:.1f} s, {row['images_per_second']:.0f} images/s{best}"
+    )
+
+
+def end_in_words(done: int, recipe: Recipe, standing: Standing) -> str:
+    """Return why a training that was not interrupted ended."""
+    if done == recipe.train.epochs:
+        return f"All {done} epochs done." if done > 1 else "The one epoch is done."
+    if recipe.stop.patience and standing.stop.wait >= recipe.stop.patience:
+        return (
+            f"Stopped early after {done} epochs: no better {standing.stop.column} "
+            f"for {recipe.stop.patience}."
+        )
+    return f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
+
+
+def _resident_memory() -> int:
+    """Return this process's resident memory in bytes (its peak where the system tells no more)."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text("ascii").split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,62 @@
+"""The variables of a model in training: all that decide how it goes on, read and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from sightline import runs
+from sightline.learning.models import forward
+from sightline.learning.training.averaging import averaged_weights
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+def read(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
+    """Return a copy of every variable that decides how a compiled model goes on.
+
+    "model/...": the weights that are judged: trained ones and, such as the means and variances of
+    batch normalisation, others. "raw/...": the trained ones, where those that are judged are their
+    moving average. "seeds/...": the states of the generators behind dropout, which no Keras file
+    keeps. "optimizer/...": moments, the count of steps, the learning rate, the moving average.
+    What the metrics hold is not among them: it is read and reset after each step.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    with averaged_weights(model) as raw:
+        for name, variable in _judged(model).items():
+            arrays[name] = _copy(variable)
+    arrays |= {name: _copy(variable) for name, variable in _beside(model).items()}
+    return arrays | {f"raw/{number:04d}": array for number, array in enumerate(raw)}
+
+
+def assign(model: keras.Model, arrays: Arrays) -> None:
+    """Put back what `read` returned.
+
+    Raises:
+        RunError: The arrays are not those of such a model; nothing was assigned then.
+    """
+    variables = _judged(model) | _beside(model)
+    if model.optimizer.use_ema:  # last: these are what is trained
+        variables |= {f"raw/{n:04d}": v for n, v in enumerate(model.trainable_variables)}
+    forward.assign(variables, arrays)
+
+
+def _judged(model: keras.Model) -> dict[str, keras.Variable]:
+    return {f"{runs.VALIDATED}{name}": each for name, each in forward.named_weights(model).items()}
+
+
+def _beside(model: keras.Model) -> dict[str, keras.Variable]:
+    known = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
+    known |= {id(variable) for variable in model.optimizer.variables}
+    seeds = [variable for variable in model.variables if id(variable) not in known]
+    return {f"seeds/{number:04d}": variable for number, variable in enumerate(seeds)} | {
+        f"optimizer/{number:04d}": variable
+        for number, variable in enumerate(model.optimizer.variables)
+    }
+
+
+def _copy(variable: keras.Variable) -> npt.NDArray[np.generic]:
+    return np.array(keras.ops.convert_to_numpy(variable))

@@ -1,0 +1,102 @@
+"""A plan carried out in its run folder, from the first step or from a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline import runs
+from sightline.data.stream import Stream
+from sightline.progress import Progress
+from sightline.recipes import Recipe
+from sightline.records import RecordIndex, Split
+from sightline.records.manifest import index_path
+from sightline.runs import Checkpoint
+
+if TYPE_CHECKING:
+    import keras
+
+    from sightline.learning.planning import Plan
+    from sightline.learning.training import Outcome
+
+
+def fit(
+    path: Path,
+    plan: Plan,
+    callbacks: Sequence[keras.callbacks.Callback],
+    log: Progress,
+    *,
+    resumed: Checkpoint | None = None,
+) -> Outcome:
+    """Train as planned; the best weights are written out for Keras users as well.
+
+    Args:
+        path: The run folder, held.
+        plan: What to do.
+        callbacks: The user's.
+        log: Where bars and lines go.
+        resumed: Where to go on; None for the first step.
+    """
+    from sightline.learning import training
+    from sightline.learning.models import forward
+
+    names = plan.manifest.class_names
+    model = plan.build()
+    training.compile_model(model, plan.recipe, len(names), plan.weights())
+    keeper = training.Keeper(path, plan.recipe, names, log, identity(path, plan.recipe))
+    # Mapped from the run folder: millions of records cost no memory here.
+    index = RecordIndex.open(index_path(path / "manifest.parquet"))
+    with (
+        _stream(index, plan, "train", log) as train_stream,
+        _stream(index, plan, "validation", log) as validation,
+        closing(keeper),
+    ):
+        outcome = training.fit(
+            model,
+            train=train_stream,
+            validation=validation,
+            keeper=keeper,
+            callbacks=callbacks,
+            progress=log,
+            resumed=resumed,
+        )
+    if outcome.epochs:
+        finished = plan.build()  # without the optimizer and objective, which only training needs
+        best, _ = runs.read_tensors(path / "best.safetensors")
+        forward.set_weights(finished, best)
+        keeper.export_keras(finished)
+    return outcome
+
+
+def identity(path: Path, recipe: Recipe) -> dict[str, str]:
+    """Return what makes a training the one that it is: its recipe and its images.
+
+    What may change of the recipe does not count.
+    """
+    decisive = {name: value for name, value in flat(recipe).items() if not may_change(name)}
+    return {
+        "recipe": hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
+        "manifest": runs.file_sha256(path / "manifest.parquet"),
+    }
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Return the values of a recipe by their dotted names."""
+    return {
+        f"{name}.{key}" if key else name: value
+        for name, section in recipe.model_dump(mode="json").items()
+        for key, value in (section.items() if isinstance(section, dict) else (("", section),))
+    }
+
+
+def may_change(name: str) -> bool:
+    """Say whether a value may change in the middle of a training."""
+    return name == "train.epochs" or name.startswith(("stop.", "checkpoint."))
+
+
+def _stream(index: RecordIndex, plan: Plan, split: Split, log: Progress) -> Stream:
+    return Stream(index, split=split, config=plan.stream_config(split), say=log.say)

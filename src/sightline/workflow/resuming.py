@@ -1,0 +1,138 @@
+"""A training that stopped, gone on with as if it had not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline import runs
+from sightline.errors import RecipeError, RunError
+from sightline.learning.models import backend
+from sightline.progress import Progress, Shown
+from sightline.recipes import Recipe, dump_recipe, load_recipe
+from sightline.runs import Checkpoint, Journal, Logged, Run
+from sightline.workflow.fitting import fit, flat, identity, may_change
+
+if TYPE_CHECKING:
+    import keras
+
+_COMPARED = ("backend", "device", "threads", "python", "packages")
+
+
+def resume(
+    path: str | Path,
+    *,
+    changes: Mapping[str, Any] | Sequence[str] = (),
+    cache: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Return a run whose training went on from its newest intact checkpoint.
+
+    On a processor, with the same versions and threads, the end is the same to the last bit as if
+    it had never stopped; where something differs, that is said. Without a checkpoint it begins
+    again; a finished training is left as it is.
+
+    Args:
+        path: The run folder.
+        changes: "train.epochs" for more epochs, and what "stop" and "checkpoint" say.
+        cache: As `train`.
+        callbacks: The same as before, in the same order.
+        progress: Where bars and lines go; by default to the terminal or notebook.
+
+    Raises:
+        RunError: There is no run, another process works in it, or its recipe or manifest is not
+            the one that it was saved with.
+        RecipeError: A change would make it another training.
+    """
+    folder, shown = Path(path), progress or Shown()
+    run = runs.open_run(folder)
+    with runs.locked(folder):
+        log = Logged(shown, folder / "run.log")
+        checkpoint, damaged = runs.load_checkpoint(folder)
+        _refuse_others(run, checkpoint)
+        recipe = _changed(run, changes)
+        if run.info["state"] == "finished" and recipe == run.recipe:
+            log.say(f"{folder} is finished already: {run.info['reason']}")
+            return run
+        _write_recipe(run, recipe)
+        run = runs.open_run(folder)
+        for line in (*damaged, *_differences(run)):
+            log.say(line)
+        backend.choose(run.info["backend"])
+        from sightline.learning import planning  # loads Keras, now that its backend is chosen
+
+        plan = planning.plan_again(run, cached=cache)
+        log.say(_where(checkpoint))
+        journal = Journal.again(folder)
+        with journal.watching():
+            outcome = fit(folder, plan, callbacks, log, resumed=checkpoint)
+        journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
+        log.say(outcome.reason)
+    return runs.open_run(folder)
+
+
+def _refuse_others(run: Run, checkpoint: Checkpoint | None) -> None:
+    """Refuse a recipe or manifest that is not the one a checkpoint was saved with."""
+    if checkpoint is None:
+        return
+    now = identity(run.path, run.recipe)
+    other = [name for name in now if now[name] != checkpoint.meta["identity"].get(name)]
+    if other:
+        raise RunError(
+            f"the {' and the '.join(other)} of {run.path} are not those that this training was "
+            "saved with, so it would be another one. Put them back, or train anew elsewhere."
+        )
+
+
+def _changed(run: Run, changes: Mapping[str, Any] | Sequence[str]) -> Recipe:
+    recipe = load_recipe(run.path / "recipe.toml", changes)
+    before, after = flat(run.recipe), flat(recipe)
+    others = [
+        name for name, value in after.items() if value != before[name] and not may_change(name)
+    ]
+    if others:
+        raise RecipeError(
+            f"{', '.join(others)} cannot be changed in the middle of a training: it would be "
+            "another one. train.epochs, stop and checkpoint may; train anew for the rest."
+        )
+    return recipe
+
+
+def _write_recipe(run: Run, recipe: Recipe) -> None:
+    if recipe != run.recipe:
+        text = dump_recipe(recipe)
+        runs.write_atomically(
+            run.path / "recipe.toml", lambda beside: beside.write_text(text, "utf-8")
+        )
+
+
+def _differences(run: Run) -> list[str]:
+    """Return what is not as it was when the training began, and what no longer holds for it."""
+    name = backend.choose(run.info["backend"])
+    now = {**backend.describe(name), **runs.provenance()}
+    other = [key for key in _COMPARED if key in run.info and run.info[key] != now[key]]
+    words = [f"{key} {run.info[key]}, now {now[key]}" for key in other if key != "packages"]
+    if "packages" in other:
+        before, after = run.info["packages"], now["packages"]
+        words += [
+            f"{each} {before.get(each)}, now {after.get(each)}"
+            for each in sorted(before.keys() | after.keys())
+            if before.get(each) != after.get(each)
+        ]
+    if words:
+        return [
+            f"Not as when this training began: {'; '.join(words)}. It goes on, and its end will "
+            "not be the same to the last bit as without the stop."
+        ]
+    if now["accelerators"]:
+        return ["On an accelerator: it goes on from there, and not to the last bit the same."]
+    return []
+
+
+def _where(checkpoint: Checkpoint | None) -> str:
+    if checkpoint is None:
+        return "There is no checkpoint yet, so the training begins again."
+    standing = checkpoint.meta["standing"]
+    return f"Going on in epoch {standing['epoch'] + 1}, after {standing['batch']} of its steps."
