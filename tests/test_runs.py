@@ -23,9 +23,11 @@ from sightline.records import Manifest, RecordIndex
 from sightline.runs import (
     append_history,
     create_run,
+    cut_history,
     file_sha256,
     latest_checkpoint,
     list_runs,
+    load_checkpoint,
     locked,
     new_run_path,
     open_run,
@@ -369,10 +371,71 @@ def test_an_error_lets_go_of_the_lock(tmp_path: Path) -> None:
 # --- checkpoints -----------------------------------------------------------------------
 
 
-def test_the_newest_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
+def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
     for step in (9, 10, 120):
         save_checkpoint(tmp_path, step, TENSORS, {"epoch": step})
-    assert names(tmp_path / "checkpoints") == ["step-00000120"]
+    assert names(tmp_path / "checkpoints") == ["mine", "step-00000010", "step-00000120"]
+
+
+def test_a_checkpoint_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path) == (None, [])
+    save_checkpoint(tmp_path, 9, TENSORS, {"epoch": 3, "value": 0.1 + 0.2})
+    loaded, damaged = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded.meta, damaged) == ({"epoch": 3, "value": 0.1 + 0.2}, [])
+    assert loaded.tensors.keys() == TENSORS.keys()
+    assert all(np.array_equal(loaded.tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_any_bit_that_flips_in_a_checkpoint_is_found_and_the_one_before_is_used(
+    tmp_path: Path,
+) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, TENSORS, {"epoch": step})
+    rng, files = (
+        np.random.default_rng(0),
+        sorted((tmp_path / "checkpoints/step-00000002").iterdir()),
+    )
+    for _ in range(1000):
+        path = files[rng.integers(len(files))]
+        content = bytearray(whole := path.read_bytes())
+        content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content)
+        loaded, damaged = load_checkpoint(tmp_path)
+        assert loaded is not None
+        assert loaded.meta["epoch"] == 1
+        assert len(damaged) == 1
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "meta.json"])
+def test_a_checkpoint_that_lacks_a_file_is_damaged(tmp_path: Path, name: str) -> None:
+    save_checkpoint(tmp_path, 1, TENSORS, {"epoch": 1})
+    (tmp_path / "checkpoints" / "step-00000001" / name).unlink()
+    loaded, (told,) = load_checkpoint(tmp_path)
+    assert loaded is None
+    assert "step-00000001 is damaged or cannot be read" in told
+
+
+# --- history that goes on from a checkpoint --------------------------------------------
+
+
+def test_later_epochs_of_a_history_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    for epoch in range(3):
+        append_history(path, {"epoch": epoch})
+    with path.open("a") as file:
+        file.write('{"epoch": 3, "cr')  # torn by a crash
+    cut_history(path, 2)
+    assert read_history(path) == [{"epoch": 0}, {"epoch": 1}]
+    append_history(path, {"epoch": 2})
+    assert len(read_history(path)) == 3
+
+
+def test_a_history_that_is_shorter_than_its_checkpoint_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="it has 0 epochs, and the checkpoint is of 2"):
+        cut_history(tmp_path / "history.jsonl", 2)
 
 
 def test_a_checkpoint_holds_weights_meta_and_their_sums(tmp_path: Path) -> None:

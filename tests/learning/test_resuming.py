@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import SMALL, train, write_splits
+from tiny import train, write_splits
 
 import sightline as sl
 from sightline.runs import Checkpoint, load_checkpoint
@@ -28,6 +29,7 @@ RICH: dict[str, Any] = {
     "checkpoint__steps": 1,
     "augment__rotation": 20,
 }
+FEW: dict[str, Any] = {"train__epochs": 2, "checkpoint__steps": 1}
 STEPS = 5
 _TIMES = ("seconds", "seconds_waiting", "seconds_computing", "images_per_second", "memory_mb")
 
@@ -149,6 +151,26 @@ class Lines(sl.Silent):
         self.said.append(line)
 
 
+def test_a_file_that_could_not_be_read_before_the_stop_is_still_counted_after_it(
+    tmp_path: Path,
+) -> None:
+    folder = write_splits(tmp_path / "images", {"cat": 22, "dog": 11}, {"cat": 8, "dog": 6})
+    broken = folder / "train" / "cat" / "000.png"
+    about, content = broken.stat(), broken.read_bytes()
+
+    def rewrite(what: bytes) -> None:
+        broken.write_bytes(what)
+        os.utime(broken, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+    ruin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: rewrite(bytes(len(content))))
+    run = train(folder, tmp_path / "run", callbacks=[ruin, StopAt(STEPS)], **FEW)
+    assert (run.state, len(run.history)) == ("interrupted", 0)
+    rewrite(content)
+    resumed = sl.train(resume=run.path, only_train=True, progress=sl.Silent())
+    assert resumed.history["faults"].to_list() == [1, 0]
+    assert resumed.history["images"].to_list() == [32, 33]
+
+
 def test_a_callback_with_a_state_is_resumed_exactly(pictures: Path, tmp_path: Path) -> None:
     order = Order()
     run = train(pictures, tmp_path / "run", callbacks=[order, StopAt(7)], **RICH)
@@ -212,9 +234,7 @@ def test_other_versions_go_on_with_a_plain_sentence(unstopped: sl.Run, tmp_path:
     about["packages"]["keras"], about["threads"] = "3.0.0", 64
     (run.path / "run.json").write_text(json.dumps(about), "utf-8")
     lines = Lines()
-    sl.train(
-        resume=run.path, changes={"train.epochs": 4}, only_train=True, progress=lines
-    )
+    sl.train(resume=run.path, changes={"train.epochs": 4}, only_train=True, progress=lines)
     (line,) = [line for line in lines.said if line.startswith("Not as when this training began")]
     assert "threads 64, now" in line
     assert "keras 3.0.0, now" in line

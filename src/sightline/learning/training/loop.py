@@ -256,6 +256,9 @@ class _Loop:
         """Return how it ended."""
         done = self.standing.epoch
         if self.request.signal_number and not self.is_over():
-            reason = f"Interrupted after {done} finished epochs. Go on with --resume."
+            reason = f"Interrupted after {done} finished epochs; their best weights are kept."
+            if not done:
+                reason = "Interrupted before an epoch was finished, so there are no weights yet."
+            reason = f"{reason} Go on: sightline train --resume {self.keeper.run}"
             return Outcome("interrupted", reason, self.request.signal_number, done)
         return Outcome("finished", telling.end_in_words(done, self.recipe, self.standing), 0, done)
