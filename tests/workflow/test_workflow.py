@@ -128,7 +128,8 @@ def test_the_manifest_of_a_run_is_the_one_its_fingerprint_is_of(trained: sl.Run)
 
 
 def test_the_recipe_of_a_run_has_no_automatic_value_left_but_the_backend(trained: sl.Run) -> None:
-    # It stays open, so that the run opens on any backend; run.json says which one it was.
+    # It stays open, so that the run opens on any backend; run.json says which one it was. And how
+    # often it is saved follows from what saving takes.
     dumped = trained.recipe.model_dump(mode="json")
     values = {
         f"{name}.{key}": value
@@ -136,7 +137,10 @@ def test_the_recipe_of_a_run_has_no_automatic_value_left_but_the_backend(trained
         if isinstance(section, dict)
         for key, value in section.items()
     } | dumped
-    assert [name for name, value in values.items() if value == "auto"] == ["backend"]
+    assert [name for name, value in values.items() if value == "auto"] == [
+        "checkpoint.seconds",
+        "backend",
+    ]
     assert trained.info["backend"] in ("tensorflow", "jax", "torch")
 
 

@@ -79,7 +79,7 @@ def load_checkpoint(run: Path) -> tuple[Checkpoint | None, list[str]]:
 
     Every byte of a checkpoint is covered by a checksum.
     """
-    damaged = []
+    damaged: list[str] = []
     for path in reversed(_complete(run)):
         try:
             return _loaded(path), damaged
