@@ -10,16 +10,14 @@ from sightline.recipes.loading import (
     load_recipe,
 )
 from sightline.recipes.planning import resolve_epochs, resolve_shape
-from sightline.recipes.schema import (
-    NETWORKS,
-    AugmentSection,
-    Recipe,
-    TrainSection,
-)
+from sightline.recipes.schema import APPLICATIONS, NETWORKS, OWN, Recipe
+from sightline.recipes.sections import AugmentSection, TrainSection
 
 __all__ = [
+    "APPLICATIONS",
     "BUILTIN_NAMES",
     "NETWORKS",
+    "OWN",
     "AugmentSection",
     "Recipe",
     "TrainSection",
