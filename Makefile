@@ -7,7 +7,7 @@ PEERS := .venv-bench/.installed
 FFCV := ffcv==1.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench bench-stream bench-dropin bench-audit lock clean
+.PHONY: help demo test test-all check fix bench bench-stream bench-dropin bench-audit bench-train lock clean
 
 help:       ## print this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -68,7 +68,17 @@ bench-audit: $(INSTALLED)   ## the audit beside bare decoding, and the search fo
 	$(BIN)/python -m benchmarks.audit_pass $(if $(DATA)$(IMAGES),"$(or $(DATA),$(IMAGES))")
 	$(BIN)/python -m benchmarks.copies_search
 
-bench: bench-stream bench-dropin bench-audit     ## all of them
+# Ratios in one run, four hours; then whole trainings, six hours, which go on where they were broken
+# off and are kept in RACE. JAX and torch join in with BACKENDS="jax=PYTHON torch=PYTHON".
+bench-train: $(INSTALLED)   ## training beside plain Keras, ten hours: make bench-train DATA=folder
+	$(BIN)/python -m benchmarks.train_ratios --json docs/benchmarks-train.json \
+		$(if $(BACKENDS),--backends $(BACKENDS)) --data "$(or $(DATA),$(IMAGES))"
+	$(BIN)/python -m benchmarks.train_race --json docs/benchmarks-race.json \
+		--out "$(or $(RACE),runs/race)" --data "$(or $(DATA),$(IMAGES))"
+	$(BIN)/python -m benchmarks.training.page docs/benchmarks-train.json \
+		docs/benchmarks-training.md docs/benchmarks-race.json
+
+bench: bench-stream bench-dropin bench-audit bench-train    ## all of them
 
 lock:                   ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \

@@ -452,8 +452,10 @@ def test_a_checkpoint_holds_weights_meta_and_their_sums(tmp_path: Path) -> None:
 def test_the_same_step_may_be_saved_again(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 1})
     save_checkpoint(tmp_path, 5, TENSORS, {"epoch": 2})
-    meta = tmp_path / "checkpoints" / "step-00000005" / "meta.json"
-    assert json.loads(meta.read_text()) == {"epoch": 2}
+    loaded, damaged = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded.meta, damaged) == ({"epoch": 2}, [])
+    assert names(tmp_path / "checkpoints") == ["step-00000005.2"]
 
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path) -> None:

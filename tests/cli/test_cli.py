@@ -84,8 +84,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted(COMMANDS) == [
-        "adopt", "audit", "cache", "demo", "doctor", "evaluate", "predict", "recipes", "report",
-        "runs", "scan", "split", "train",
+        "adopt", "audit", "cache", "demo", "doctor", "evaluate", "lr-find", "predict", "preview", "recipes",
+        "report", "runs", "scan", "split", "train",
     ]  # fmt: skip
 
 
@@ -192,27 +192,26 @@ def test_a_change_that_is_no_change_is_refused(photos: Path) -> None:
     assert "is not of the form key=value" in refused("train", photos, "--set", "epochs")
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--recipe", "basic"], "recipe basic says 20. Leave --minutes out, or add --set train.ep"),
-        (["--set", "train.epochs=3"], "recipe auto says 3. Leave --minutes out"),
-    ],
-)
-def test_minutes_beside_a_fixed_number_of_epochs_are_refused(
-    words: list[str], expected: str, photos: Path
-) -> None:
-    assert expected in refused("train", photos, "--minutes", "5", *words)
-
-
 @pytest.mark.parametrize("words", [["--data", "x"], ["--labels", "x.csv"]])
 def test_a_split_beside_an_external_set_is_refused(trained: sl.Run, words: list[str]) -> None:
     message = refused("evaluate", trained.path, "--split", "test", *words)
     assert message.startswith("--split test is one of the run's own splits, and an external set")
 
 
-def test_minutes_below_zero_are_refused(photos: Path) -> None:
-    assert "train.minutes" in refused("train", photos, "--minutes", "-1")
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "train.minutes"),  # an automatic number of epochs is planned for the time
+        (["--recipe", "basic"], "stop.minutes"),  # a fixed one may be cut short
+        (["--set", "train.epochs=3"], "stop.minutes"),
+    ],
+)
+def test_minutes_below_zero_are_refused(words: list[str], name: str, photos: Path) -> None:
+    assert f"{name}: input should be" in refused("train", photos, "--minutes", "-1", *words)
+
+
+def test_minutes_of_a_resumed_run_are_those_it_may_take(trained: sl.Run) -> None:
+    assert "stop.minutes: input" in refused("train", "--resume", trained.path, "--minutes", "-1")
 
 
 def test_a_label_column_that_is_missing_is_refused(photos: Path, tmp_path: Path) -> None:

@@ -39,15 +39,18 @@ def begun(folder: Path, run: Path) -> list[str]:
     return command(folder, "--recipe", "basic", "--out", run, *changes)
 
 
-def finished(words: list[str]) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+def finished(words: list[str], **more: str) -> None:
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, timeout=300, env=os.environ | more
+    )
     assert done.returncode == 0, done.stderr
 
 
-def killed(words: list[str], run: Path, after: float) -> int:
+def killed(words: list[str], run: Path, after: float, **more: str) -> int:
     """Start a training, kill it `after` seconds past its next checkpoint; return its exit code."""
     before = newest_step(run)
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, env=os.environ | more, **quiet) as process:
         while process.poll() is None and newest_step(run) == before:
             time.sleep(0.002)
         time.sleep(after)
@@ -79,23 +82,33 @@ def assert_same(one: Path, other: Path) -> None:
     assert dict(runs[0].model) == dict(runs[1].model)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("backend", "kills"),
+    [
+        ("tensorflow", 2),
+        pytest.param("tensorflow", 20, marks=pytest.mark.slow),
+        pytest.param("jax", 6, marks=pytest.mark.slow),
+        pytest.param("torch", 6, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_that_is_killed_ends_as_one_that_was_not(
-    kills: int, make_photos: MakePhotos, tmp_path: Path
+    backend: str, kills: int, make_photos: MakePhotos, tmp_path: Path
 ) -> None:
+    pytest.importorskip(backend)
     folder = make_photos(tmp_path / "photos", {"dark": 50, "light": 50})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    finished(begun(folder, whole))
+    finished(begun(folder, whole), KERAS_BACKEND=backend)
     chance, codes = random.Random(kills), []
     words = begun(folder, broken)
     for _ in range(kills):
-        codes.append(killed(words, broken, chance.random() * 0.02))
+        codes.append(killed(words, broken, chance.random() * 0.02, KERAS_BACKEND=backend))
         words = command("--resume", broken)
         if codes[-1] == 0:
             break
     assert codes.count(-signal.SIGKILL) >= min(kills, 5) - 1
     finished(command("--resume", broken))
-    assert sl.open_run(broken).state == "finished"
+    run = sl.open_run(broken)
+    assert (run.state, run.info["backend"]) == ("finished", backend)
     assert_same(broken, whole)
 
 

@@ -8,10 +8,13 @@ from sklearn import metrics as peer
 
 from sightline.errors import DataError
 from sightline.judging.evaluation import (
+    area_from_counts,
     confusion_matrix,
     cross_entropy,
     evaluate,
+    ranked,
     scores_from_confusion,
+    validation_scores,
     worst_mistakes,
 )
 from sightline.records import Evaluation, Predictions
@@ -200,3 +203,49 @@ def test_mistakes_hold_no_right_prediction(make_predictions):
 def test_a_negative_number_of_mistakes_is_refused(make_predictions):
     with pytest.raises(ValueError, match="count must be 0 or more, got -1"):
         worst_mistakes(make_predictions(), -1)
+
+
+NAMES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc")
+
+
+@pytest.mark.parametrize("classes", [TWO, FOUR])
+def test_an_epoch_is_told_the_scores_of_evaluation(make_predictions, classes):
+    predictions = make_predictions(classes)
+    labels, _, _ = arrays(predictions)
+    found = validation_scores(predictions.probabilities, labels, NAMES)
+    judged = evaluate(predictions, source="validation").metrics
+    expected = [judged["accuracy"], judged["balanced_accuracy"]]
+    prefix = "macro_" if len(classes) > 2 else ""
+    expected += [judged[f"{prefix}{name}"] for name in ("precision", "recall", "f1")]
+    assert tuple(found) == NAMES
+    assert list(found.values()) == [*expected, judged["roc_auc"]]
+
+
+def test_the_area_of_a_single_class_is_no_number_to_an_epoch():
+    probabilities = np.asarray([[0.3, 0.7], [0.2, 0.8]], np.float32)
+    assert np.isnan(validation_scores(probabilities, np.asarray([1, 1]), ["auc"])["auc"])
+
+
+@pytest.mark.parametrize("classes", [TWO, FOUR])
+def test_the_area_from_counts_is_that_of_probabilities_rounded_to_their_bins(
+    make_predictions, classes
+):
+    predictions = make_predictions(classes)
+    labels, _, _ = arrays(predictions)
+    tens = np.floor(predictions.probabilities * 10).astype(np.int64)  # 0..10, with many ties
+    chosen = ranked(len(classes))
+    counts = [
+        [np.bincount(tens[(labels == index) == own, index], minlength=11) for own in (False, True)]
+        for index in chosen
+    ]
+    expected = np.mean([peer.roc_auc_score(labels == index, tens[:, index]) for index in chosen])
+    assert area_from_counts(np.asarray(counts)) == pytest.approx(expected)
+
+
+def test_the_area_from_counts_leaves_out_a_class_without_records():
+    alone, apart = [[2, 1], [0, 0]], [[3, 0], [0, 3]]
+    assert area_from_counts(np.asarray([alone, apart])) == 1.0
+
+
+def test_the_area_from_no_counts_is_no_number():
+    assert np.isnan(area_from_counts(np.zeros((3, 2, 8), np.int64)))

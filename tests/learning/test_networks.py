@@ -337,9 +337,9 @@ def test_an_image_too_small_for_the_network_is_refused(name: str, size: int) -> 
 
 @pytest.mark.parametrize(
     ("name", "wanted", "given"),
-    [("skin-binary", 3, 2), ("ham10000", 2, 3), ("chest-xray", 5, 0), ("basic", 0, 1)],
+    [("skin-binary", 3, 2), ("ham10000", 2, 3), ("chest-xray", 5, 0), ("basic", "0 or 3", 1)],
 )
-def test_a_wrong_number_of_dropout_rates_is_refused(name: str, wanted: int, given: int) -> None:
+def test_a_wrong_number_of_dropout_rates_is_refused(name: str, wanted: object, given: int) -> None:
     recipe = small_recipe(name, model__dropout=[0.5] * given)
     message = rf"network '{name}' has {wanted} dropout layers, and model.dropout gives {given}"
     with pytest.raises(RecipeError, match=message):

@@ -117,10 +117,45 @@ def test_the_plan_tells_the_share_that_several_classes_start_at(tmp_path: Path) 
     assert sentence(plan, "Initial bias").endswith("at the classes' own shares, 50% for 'a'.")
 
 
+@pytest.mark.parametrize(
+    ("change", "start", "expected"),
+    [
+        (
+            {"balance__sampling": "oversample"},
+            "Oversampling",
+            "Oversampling shows each class as often as the largest (37): an epoch of 74 images, "
+            "those of 'normal' come up to 3 times.",
+        ),
+        (
+            {"balance__sampling": "undersample"},
+            "Undersampling",
+            "Undersampling shows each class as often as the smallest (13): an epoch of 26 of the "
+            "50 images, other images of the larger classes in each epoch.",
+        ),
+        (
+            {"balance__focal_gamma": 2},
+            "Focal loss",
+            "Focal loss: an image weighs (1 - probability of its true class)^2, so one given 0.9 "
+            "counts 0.01 and one given 0.1 counts 0.81: training goes where it is still wrong.",
+        ),
+        (
+            {"train__label_smoothing": 0.1},
+            "Label smoothing",
+            "Label smoothing 0.1: the target of the true class is 0.95, of every other 0.05. It "
+            "is in the objective alone; loss and val_loss stay plain.",
+        ),
+    ],
+)
+def test_the_plan_says_what_is_done_about_classes_and_targets(
+    manifest: Manifest, facts: DataFacts, change: dict[str, Any], start: str, expected: str
+) -> None:
+    assert sentence(plan_of(manifest, facts, **change), start) == expected
+
+
 def test_without_balance_nothing_is_said_of_it(manifest: Manifest, facts: DataFacts) -> None:
     said = "\n".join(plan_of(manifest, facts).sentences)
-    assert "Class weights" not in said
-    assert "Initial bias" not in said
+    for word in ("Class weights", "Initial bias", "sampling", "Focal", "smoothing"):
+        assert word not in said
 
 
 def test_the_plan_estimates_time_and_disk(plan: Plan) -> None:

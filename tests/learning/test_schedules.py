@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from tiny import small_recipe
 
-from sightline.learning.training.schedules import LearningRate, Watch
+from sightline.learning.training.schedules import LearningRate, Watch, another_fits
+from sightline.learning.training.standing import Standing
 from sightline.recipes import load_recipe
+from sightline.recipes.sections import Column
 
 STEPS = 10  # of an epoch
 
@@ -65,6 +68,75 @@ def test_a_cosine_over_a_single_step_is_the_peak() -> None:
     assert LearningRate.of(recipe, 1).at(0) == pytest.approx(0.01)
 
 
+def test_a_step_schedule_lowers_the_rate_after_every_so_many_epochs() -> None:
+    rate = schedule("step", schedule__epochs=2, schedule__factor=0.1)
+    at_epochs = [rate.at(epoch * STEPS) for epoch in range(5)]
+    assert at_epochs == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+def test_a_step_schedule_stays_until_the_last_step_of_its_epochs() -> None:
+    rate = schedule("step", schedule__epochs=2, schedule__factor=0.1)
+    assert [rate.at(19), rate.at(20)] == pytest.approx([0.01, 0.001])
+
+
+def one_cycle(**changes: Any) -> LearningRate:
+    return schedule("one-cycle", **changes)
+
+
+def test_one_cycle_begins_at_a_twenty_fifth_of_the_peak() -> None:
+    assert one_cycle().at(0) == pytest.approx(0.01 / 25)
+
+
+def test_one_cycle_is_at_its_peak_when_its_share_of_the_steps_is_over() -> None:
+    rate = one_cycle(schedule__warmup=0.3)
+    rates = [rate.at(step) for step in range(50)]
+    assert (rates.index(max(rates)), max(rates)) == (14, pytest.approx(0.01))
+
+
+def test_one_cycle_ends_at_a_250000th_of_the_peak() -> None:
+    assert one_cycle().at(49) == pytest.approx(0.01 / 250_000)
+
+
+@pytest.mark.parametrize(("warmup", "step"), [(0.3, 5), (0.3, 30), (0.5, 20), (0.1, 48)])
+def test_one_cycle_is_what_pytorch_does_by_default(warmup: float, step: int) -> None:
+    # OneCycleLR(optimizer, 0.01, total_steps=50, pct_start=warmup): its phases end at these steps.
+    up, last = warmup * 50 - 1, 49
+    begin, end, done = (0.01 / 25, 0.01, step / up)
+    if step > up:
+        begin, end, done = (0.01, 0.01 / 25 / 1e4, (step - up) / (last - up))
+    expected = end + (begin - end) / 2 * (1 + math.cos(math.pi * done))
+    assert one_cycle(schedule__warmup=warmup).at(step) == pytest.approx(expected)
+
+
+def test_one_cycle_without_warm_up_starts_at_the_peak() -> None:
+    assert one_cycle(schedule__warmup=0.0).at(0) == pytest.approx(0.01)
+
+
+def test_one_cycle_over_a_single_step_is_the_peak() -> None:
+    recipe = small_recipe(schedule__kind="one-cycle", train__epochs=1, train__learning_rate=0.01)
+    assert LearningRate.of(recipe, 1).at(0) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("kind", ["exponential", "step", "cosine", "one-cycle"])
+def test_a_schedule_is_the_same_whatever_was_asked_before(kind: str) -> None:
+    fresh, used = schedule(kind), schedule(kind)
+    for step in (49, 3, 17):
+        used.at(step)
+    used.epoch_done(1.0)
+    assert [used.at(step) for step in range(50)] == [fresh.at(step) for step in range(50)]
+
+
+@pytest.mark.parametrize("kind", ["exponential", "step", "plateau", "cosine", "one-cycle"])
+def test_a_restored_schedule_goes_on_as_if_it_had_not_stopped(kind: str) -> None:
+    before, after = (schedule(kind, schedule__patience=1) for _ in range(2))
+    for _ in range(3):
+        before.epoch_done(1.0)
+    after.restore(json.loads(json.dumps(before.to_dict())))
+    before.epoch_done(1.0)
+    after.epoch_done(1.0)
+    assert [after.at(step) for step in range(50)] == [before.at(step) for step in range(50)]
+
+
 def plateau() -> LearningRate:
     return schedule("plateau", schedule__patience=3, schedule__factor=0.5)
 
@@ -117,6 +189,14 @@ def test_a_higher_accuracy_is_better() -> None:
     assert [watch.better(value) for value in (0.5, 0.4, 0.6)] == [True, False, True]
 
 
+@pytest.mark.parametrize("column", [name for name in get_args(Column) if name != "val_loss"])
+def test_of_every_other_column_a_higher_value_is_better(column: str) -> None:
+    watch = Watch(column)
+    assert [watch.better(value) for value in (0.5, 0.4, 0.6, math.nan)] == [
+        True, False, True, False,
+    ]  # fmt: skip
+
+
 def test_a_change_below_min_delta_is_not_better() -> None:
     watch = Watch("val_loss", min_delta=0.01)
     assert [watch.better(value) for value in (1.0, 0.995, 0.98)] == [True, False, True]
@@ -141,3 +221,45 @@ def test_nan_is_never_better() -> None:
     assert [watch.better(value) for value in (math.nan, math.inf, 1.0, math.nan, 0.5)] == [
         False, False, True, False, True,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("minutes", "spent", "longest", "fits"),
+    [
+        (0.0, 9e9, 9e9, True),  # no limit
+        (1.0, 0.0, 0.0, True),  # the first epoch
+        (1.0, 30.0, 30.0, True),
+        (1.0, 30.0, 30.1, False),
+        (1.0, 61.0, 1.0, False),
+    ],
+)
+def test_another_epoch_fits_if_it_ends_in_time_being_as_long_as_the_longest(
+    minutes: float, spent: float, longest: float, fits: bool
+) -> None:
+    assert another_fits(minutes, spent=spent, longest=longest) is fits
+
+
+def standing_after(*seconds: float) -> Standing:
+    standing = Standing.of(small_recipe(), STEPS, 2)
+    for each in seconds:
+        standing.epoch_done(each)
+    return standing
+
+
+def test_the_time_of_all_epochs_counts_and_the_longest_is_expected() -> None:
+    standing = standing_after(20.0, 10.0)  # of 60; another 20 fit twice, not three times
+    assert not standing.is_late(1.0)
+    standing.epoch_done(10.1)
+    assert standing.is_late(1.0)
+
+
+def test_an_epoch_that_has_begun_is_not_broken_off() -> None:
+    standing = standing_after(59.0)
+    standing.batch = 1
+    assert not standing.is_late(1.0)
+
+
+def test_the_time_of_earlier_processes_counts() -> None:
+    standing = standing_after()
+    standing.restore(json.loads(json.dumps(standing_after(40.0).to_dict())))
+    assert standing.is_late(1.0)

@@ -47,9 +47,9 @@ def same(first: dict[str, npt.NDArray[np.generic]], second: object) -> bool:
 
 def test_a_row_of_the_history_has_what_was_asked_for(spoiled: Trained) -> None:
     wanted = {"epoch", "objective", "loss", "accuracy", "recall", "learning_rate", "val_loss"}
-    wanted |= {"val_accuracy", "val_recall", "images", "seconds", "seconds_waiting"}
+    wanted |= {"val_accuracy", "val_recall", "images", "distinct", "seconds"}
     wanted |= {"faults", "val_faults"}
-    wanted |= {"seconds_computing", "images_per_second", "memory_mb"}
+    wanted |= {"seconds_waiting", "seconds_computing", "images_per_second", "memory_mb"}
     assert set(spoiled.run.history.table.columns) == wanted
 
 

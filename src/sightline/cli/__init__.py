@@ -4,6 +4,8 @@ options   the options that several commands share
 console   where text, JSON and errors go; exit codes
 data      scan, split
 training  train, demo
+previewing preview
+rates     lr-find
 judging   predict, evaluate, report
 about     runs, recipes, doctor
 cache     cache

@@ -9,7 +9,6 @@ import typer
 
 import sightline
 from sightline.cli import console, options
-from sightline.errors import RecipeError
 from sightline.records import rounded
 from sightline.runs import Run, check_new, new_run_path
 
@@ -32,7 +31,11 @@ def train(
         typer.Option("--set", help="Change one value of the recipe, e.g. train.epochs=3."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Time that an automatic number of epochs is planned for.")
+        float | None,
+        typer.Option(
+            help="Time to train: an automatic number of epochs is planned for it; with a fixed "
+            "one, or --resume, no epoch is begun that would end later."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/RECIPE-DATE-TIME.")
@@ -66,13 +69,8 @@ def train(
         options.refuse_among_images(data, train, validation, test)
     asked = list(changes or [])
     if minutes is not None:
-        asked.append(f"train.minutes={minutes}")
-        epochs = sightline.load_recipe(recipe, asked).train.epochs
-        if epochs != "auto":
-            raise RecipeError(
-                f"--minutes {minutes:g} plans an automatic number of epochs, and recipe {recipe} "
-                f"says {epochs}. Leave --minutes out, or add --set train.epochs=auto."
-            )
+        planned = resume is None and sightline.load_recipe(recipe, asked).train.epochs == "auto"
+        asked.append(f"{'train' if planned else 'stop'}.minutes={minutes}")
     run = sightline.train(
         data,
         recipe=recipe,

@@ -29,14 +29,7 @@ def thumbnail(where: Path | Location, caption: str, *, max_side: int = _SIDE) ->
     Raises:
         DataError: The file cannot be read as an image.
     """
-    pixels = images.load(where)
-    height, width = pixels.shape[:2]
-    shrink = max(height, width) / max_side
-    if shrink > 1:
-        pixels = images.resize(
-            pixels, (max(1, round(height / shrink)), max(1, round(width / shrink)))
-        )
-    return _encode(pixels, caption)
+    return encoded(images.load(where), caption, max_side=max_side)
 
 
 def thumbnails(
@@ -78,14 +71,25 @@ def training_pictures(manifest: Manifest, config: StreamConfig, *, count: int) -
     with Stream(manifest, split="train", config=shown) as stream:
         batch = next(stream.epoch(0))
     return [
-        _encode(image, stream.class_names[label])
+        encoded(image, stream.class_names[label])
         for image, label, weight in zip(batch.images, batch.labels, batch.weights, strict=True)
         if weight > 0
     ]
 
 
-def _encode(pixels: npt.NDArray[np.uint8], caption: str) -> Picture:
+def encoded(pixels: npt.NDArray[np.uint8], caption: str, *, max_side: int | None = None) -> Picture:
+    """Return (H, W, C) uint8 pixels, grey or RGB, as a picture for a report.
+
+    Args:
+        pixels: What is shown.
+        caption: What is to stand below it.
+        max_side: Of the longer side, pixels; None keeps the size.
+    """
     height, width = pixels.shape[:2]
+    shrink = max(height, width) / (max_side or max(height, width))
+    if shrink > 1:
+        height, width = max(1, round(height / shrink)), max(1, round(width / shrink))
+        pixels = images.resize(pixels, (height, width))
     if max(height, width) < 64:  # JPEG would blur what a few pixels show
         return Picture(images.encode_png(pixels), "image/png", caption, width, height)
     return Picture(images.encode_jpeg(pixels), "image/jpeg", caption, width, height)

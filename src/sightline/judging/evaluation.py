@@ -7,6 +7,7 @@ scikit-learn's. `tests/judging/test_evaluation.py` holds all of them against sci
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +103,57 @@ def scores_from_confusion(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
         "recall": _mean(recall[chosen]),
         "f1": _mean(f1[chosen]),
     }
+
+
+def validation_scores(
+    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.integer], names: Iterable[str]
+) -> dict[str, float]:
+    """Return what an epoch's line says of the validation split: the scores of these names.
+
+    Args:
+        probabilities: (N, K), rows summing to 1; the largest is the prediction.
+        labels: (N,) class indices, 0..K-1.
+        names: Of `scores_from_confusion`, or "auc": the `roc_auc` of `evaluate`, NaN where it is
+            not defined.
+
+    Raises:
+        ValueError: The shapes differ, or a label is not one of 0..K-1.
+    """
+    wanted = list(names)
+    num_classes = probabilities.shape[1]
+    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), num_classes)
+    found: dict[str, float | None] = dict(scores_from_confusion(confusion))
+    if "auc" in wanted:
+        found["auc"] = _mean_of_defined(
+            [_area(labels == index, probabilities[:, index]) for index in ranked(num_classes)]
+        )
+    return {name: np.nan if (value := found[name]) is None else value for name in wanted}
+
+
+def ranked(num_classes: int) -> range:
+    """Return the classes whose areas the overall ROC AUC is the mean of.
+
+    Of two classes it is the second (the positive one), of several each against the rest.
+    """
+    return range(1 if num_classes == 2 else 0, num_classes)
+
+
+def area_from_counts(counts: npt.NDArray[np.integer]) -> float:
+    """Return the overall ROC AUC of probabilities that were only counted, NaN if not defined.
+
+    Two records in one bin rank equal, so it is the `roc_auc` of probabilities that were rounded
+    to their bins.
+
+    Args:
+        counts: (C, 2, bins): for each class of `ranked`, the records of other classes and those of
+            its own, by what probability of the class they were given; bins ascend.
+    """
+    others, own = counts[:, 0].astype(np.float64), counts[:, 1].astype(np.float64)
+    below = others.cumsum(axis=1) - others
+    ranked_right = (own * (below + others / 2)).sum(axis=1)
+    pairs = own.sum(axis=1) * others.sum(axis=1)
+    defined = pairs > 0
+    return float((ranked_right[defined] / pairs[defined]).mean()) if defined.any() else float("nan")
 
 
 def macro_scores(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -262,14 +314,19 @@ def _ranking(
     positive: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32]
 ) -> tuple[float | None, float | None]:
     """Return ROC AUC and average precision, (None, None) without both kinds of record."""
-    from sklearn.metrics import average_precision_score, roc_auc_score  # costs seconds
+    from sklearn.metrics import average_precision_score  # costs seconds
+
+    area = _area(positive, probability)
+    return area, None if area is None else float(average_precision_score(positive, probability))
+
+
+def _area(positive: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32]) -> float | None:
+    """Return ROC AUC, None without both kinds of record."""
+    from sklearn.metrics import roc_auc_score  # costs seconds
 
     if positive.all() or not positive.any():
-        return None, None
-    return (
-        float(roc_auc_score(positive, probability)),
-        float(average_precision_score(positive, probability)),
-    )
+        return None
+    return float(roc_auc_score(positive, probability))
 
 
 def _metrics(
@@ -280,14 +337,13 @@ def _metrics(
     metrics: dict[str, float | None] = {
         name: counted[name] for name in ("accuracy", "balanced_accuracy")
     }
-    ranked = classes
     if len(classes) == 2:
         positive = classes[1]
-        ranked = (positive,)
         metrics |= {"precision": positive.precision, "recall": positive.recall, "f1": positive.f1}
     metrics |= macro_scores(confusion)
-    metrics["roc_auc"] = _mean_of_defined([scores.roc_auc for scores in ranked])
-    metrics["average_precision"] = _mean_of_defined([s.average_precision for s in ranked])
+    overall = [classes[index] for index in ranked(len(classes))]
+    metrics["roc_auc"] = _mean_of_defined([each.roc_auc for each in overall])
+    metrics["average_precision"] = _mean_of_defined([each.average_precision for each in overall])
     metrics["log_loss"] = log_loss
     return metrics
 

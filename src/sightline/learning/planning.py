@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import polars as pl
 
 from sightline.data.stream import StreamConfig, cache_root, measure_scaling, usable_cores
 from sightline.errors import DataError, RecipeError
-from sightline.learning.models import backend, forward, networks
+from sightline.learning.models import backend, forward, kept, networking, own
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
 from sightline.recipes import Recipe, change_recipe, resolve_epochs, resolve_shape
@@ -37,6 +39,8 @@ class Plan:
         counts: (K,) training images a class.
         sentences: The plan in words, for people.
         cached: Decoded images are kept between epochs.
+        network: What the run keeps of a network that no recipe describes, a `.keras` file.
+        scope: Of the tf.distribute strategy that a given model was made in.
     """
 
     recipe: Recipe
@@ -47,10 +51,18 @@ class Plan:
     counts: npt.NDArray[np.int64]
     sentences: tuple[str, ...]
     cached: bool = True
+    network: bytes | None = None
+    scope: Callable[[], AbstractContextManager[Any]] = nullcontext
 
-    def build(self) -> keras.Model:
-        """Return the network with its initial weights."""
-        return _build(self.recipe, self.counts, self.recipe.precision)
+    def build(self, *, training: bool = False) -> keras.Model:
+        """Return the network with its initial weights, to train it or to keep it."""
+        return kept.rebuild(
+            self.recipe,
+            len(self.counts),
+            self.network,
+            class_shares=_shares(self.recipe, self.counts),
+            training=training,
+        )
 
     def weights(self) -> npt.NDArray[np.float32] | None:
         """Return (K,) class weights, or None when the recipe asks for none."""
@@ -74,7 +86,17 @@ def plan_again(run: Run, *, cached: bool = True) -> Plan:
     machine = backend.describe(backend.choose(run.info["backend"]))
     counts = _training_counts(manifest)
     sentences = tuple(run.plan)
-    return Plan(run.recipe, manifest, run.facts, run.summary, machine, counts, sentences, cached)
+    return Plan(
+        run.recipe,
+        manifest,
+        run.facts,
+        run.summary,
+        machine,
+        counts,
+        sentences,
+        cached,
+        run.network,
+    )
 
 
 def make_plan(
@@ -84,30 +106,35 @@ def make_plan(
     backend_name: str,
     *,
     cached: bool = True,
+    model: keras.Model | None = None,
 ) -> Plan:
     """Return the plan for a split manifest; builds the network once to count its arithmetic.
 
     Raises:
         DataError: A class has no training image.
-        RecipeError: The recipe does not fit the data or the network.
+        RecipeError: The recipe does not fit the data or the network, or the given model does not.
     """
     machine = backend.describe(backend_name)
     counts = _training_counts(manifest)
     _refuse_weighing_twice(manifest, recipe)
     train_count = int(counts.sum())
+    recipe, wanted = networking.as_its_network_wants(recipe, model)
     recipe, reasons = resolve_shape(recipe, facts)
     recipe, measured = _with_scaling(recipe, manifest, cached)
-    summary = forward.summarise(_build(recipe, counts, "float32"))
+    source = networking.Source(counts, model, _shares(recipe, counts))
+    recipe, biased = source.with_its_bias(recipe)
+    summary = forward.summarise(source.build(recipe))
     validation_count = len(manifest.of_split("validation"))
     speed = speeds.expected_speed(summary.operations)
-    if machine["accelerators"]:  # the processor's arithmetic says nothing about a GPU
-        speed = speeds.measured_speed(recipe, _build(recipe, counts, "float32"), len(counts))
+    if machine["accelerators"] or not summary.operations:
+        # The processor's arithmetic says nothing about a GPU, and of some networks it is unknown.
+        speed = speeds.measured_speed(recipe, source.build(recipe, training=True), len(counts))
     epoch = _EpochCost.of(speed, facts, train_count, validation_count, cached)
     draft, _ = resolve_epochs(recipe, train_count, train_count / epoch.seconds)
     assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
     policy, speed, why = speeds.choose_precision(
         draft,
-        build=lambda policy: _build(draft, counts, policy),
+        build=lambda policy: source.build(draft, policy, training=True),
         num_classes=len(counts),
         processor_has_it=machine["bfloat16"],
         expected_seconds=draft.train.epochs * epoch.computing,
@@ -116,18 +143,31 @@ def make_plan(
     epoch = _EpochCost.of(speed, facts, train_count, validation_count, cached)
     recipe, more = resolve_epochs(recipe, train_count, train_count / epoch.seconds)
     recipe = recipe.model_copy(update={"precision": policy})
+    network = source.kept(recipe)
     sentences = [
         *_found(manifest, facts),
+        *wanted,
         *reasons,
         *measured,
-        f"Network {recipe.model.network}: {summary.parameters:,} parameters, "
-        f"{summary.operations / 1e6:,.0f} million multiply-adds an image.",
+        *networking.in_words(recipe, summary, network),
+        *biased,
         *more,
         why,
         *_balance(recipe, counts, manifest.class_names),
         *_costs(recipe, summary, speed, epoch),
     ]
-    return Plan(recipe, manifest, facts, summary, machine, counts, tuple(sentences), cached)
+    return Plan(
+        recipe,
+        manifest,
+        facts,
+        summary,
+        machine,
+        counts,
+        tuple(sentences),
+        cached,
+        network,
+        functools.partial(own.scope_of, model),
+    )
 
 
 def _cache(recipe: Recipe, cached: bool) -> Path | None:
@@ -181,9 +221,8 @@ def _refuse_weighing_twice(manifest: Manifest, recipe: Recipe) -> None:
         )
 
 
-def _build(recipe: Recipe, counts: npt.NDArray[np.int64], policy: str) -> keras.Model:
-    shares = counts / counts.sum() if recipe.balance.initial_bias else None
-    return networks.build(recipe, len(counts), class_shares=shares, policy=policy)
+def _shares(recipe: Recipe, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+    return counts / counts.sum() if recipe.balance.initial_bias else None
 
 
 def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
@@ -220,9 +259,9 @@ def _found(manifest: Manifest, facts: DataFacts) -> list[str]:
 def _balance(
     recipe: Recipe, counts: npt.NDArray[np.int64], class_names: tuple[str, ...]
 ) -> list[str]:
-    """Say what class weights and the initial bias do, in words."""
-    sentences = []
-    if recipe.balance.class_weights == "balanced":
+    """Say in words what is done about classes of unequal size, and to the targets."""
+    balance, sentences = recipe.balance, []
+    if balance.class_weights == "balanced":
         weights = ", ".join(
             f"{name} {weight:.3f}"
             for name, weight in zip(class_names, class_weights(counts), strict=True)
@@ -230,19 +269,52 @@ def _balance(
         sentences.append(
             f"Class weights total/({len(counts)}*count): {weights}; every class weighs the same."
         )
-    if recipe.balance.initial_bias and len(counts) == 2:
+    if balance.sampling != "all":
+        sentences.append(_sampling(balance.sampling, counts, class_names))
+    if balance.focal_gamma:
+        gamma = balance.focal_gamma
+        sentences.append(
+            f"Focal loss: an image weighs (1 - probability of its true class)^{gamma:g}, so one "
+            f"given 0.9 counts {0.1**gamma:.2g} and one given 0.1 counts {0.9**gamma:.2g}: "
+            "training goes where it is still wrong."
+        )
+    if balance.initial_bias and len(counts) == 2:
         bias = float(np.log(counts[1] / counts[0]))
         sentences.append(
             f"Initial bias log(positives/negatives) = {bias:.3f}: it starts at "
             f"{counts[1] / counts.sum():.0%} {class_names[1]}."
         )
-    elif recipe.balance.initial_bias:
+    elif balance.initial_bias:
         top = int(counts.argmax())
         sentences.append(
             f"Initial bias log(share of each class): it starts at the classes' own shares, "
             f"{counts[top] / counts.sum():.0%} for {class_names[top]!r}."
         )
+    if smoothing := recipe.train.label_smoothing:
+        spread = smoothing / len(counts)
+        sentences.append(
+            f"Label smoothing {smoothing:g}: the target of the true class is "
+            f"{1 - smoothing + spread:.3g}, of every other {spread:.2g}. It is in the objective "
+            "alone; loss and val_loss stay plain."
+        )
     return sentences
+
+
+def _sampling(sampling: str, counts: npt.NDArray[np.int64], class_names: tuple[str, ...]) -> str:
+    """Say what an epoch is made of when not every image comes once."""
+    small, large = int(counts.argmin()), int(counts.argmax())
+    if sampling == "oversample":
+        times = -(-counts[large] // counts[small])
+        return (
+            f"Oversampling shows each class as often as the largest ({counts[large]:,}): an epoch "
+            f"of {len(counts) * counts[large]:,} images, those of {class_names[small]!r} come up "
+            f"to {times} times."
+        )
+    return (
+        f"Undersampling shows each class as often as the smallest ({counts[small]:,}): an epoch "
+        f"of {len(counts) * counts[small]:,} of the {counts.sum():,} images, other images of the "
+        "larger classes in each epoch."
+    )
 
 
 @dataclass(frozen=True, slots=True)

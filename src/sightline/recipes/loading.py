@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from sightline.errors import RecipeError
-from sightline.recipes.schema import Recipe
+from sightline.recipes.schema import NETWORKS, Recipe
 
 BUILTIN_NAMES = ("auto", "basic", "chest-xray", "ham10000", "skin-binary")
 
@@ -40,7 +40,8 @@ def load_recipe(
     Args:
         name_or_path: "auto", "ham10000", ... or a path that ends in .toml.
         changes: {"train.epochs": 3} or ["train.epochs=3"]; values of the second form are read
-            as TOML, and as plain text where they are not TOML.
+            as TOML, and as plain text where they are not TOML. A network that is not one of
+            NETWORKS takes the place of the whole section [model].
 
     Raises:
         RecipeError: Unknown name, unreadable file, unknown key, or a value out of its range;
@@ -53,6 +54,10 @@ def load_recipe(
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {source} is not valid TOML: {error}") from error
     pairs = changes if isinstance(changes, Mapping) else _parse_changes(changes)
+    network = pairs.get("model.network")
+    before = values.get("model", {}).get("network")
+    if before in NETWORKS and network is not None and network not in NETWORKS:
+        values["model"] = {}  # what it says is about a network that is not used
     for key, value in pairs.items():
         _change(values, key, value)
     if source.endswith(".toml"):

@@ -107,6 +107,13 @@ def _augmentation_in_words(recipe: Recipe) -> list[str]:
         else "",
         "mirrored left and right half of the time" if augment.horizontal_flip else "",
         "mirrored up and down half of the time" if augment.vertical_flip else "",
+        f"a rectangle erased from {augment.erasing:.0%}" if augment.erasing else "",
+        f"laid over one another in shares of Beta({augment.mixup:g}, {augment.mixup:g})"
+        if augment.mixup
+        else "",
+        f"rectangles exchanged in shares of Beta({augment.cutmix:g}, {augment.cutmix:g})"
+        if augment.cutmix
+        else "",
     ]
     said = ", ".join(move for move in moves if move)
     sentences = [f"Training images are varied anew each epoch: {said}."] if said else []

@@ -209,9 +209,10 @@ class ScheduleSection(Section):
     Attributes:
         kind: "constant"; "exponential": lr * rate ** (epoch / epochs); "plateau": lr * factor
             after `patience` epochs without a better val_loss; "cosine": a linear warm-up, then
-            half a cosine down to 0 at the last step; "step": lr * factor after every `epochs` epochs;
-            "one-cycle": up from lr / 25 to lr over `warmup` of all steps, then down to lr / 250,000,
-            each along half a cosine. After Smith 2018, "Super-convergence".
+            half a cosine down to 0 at the last step; "step": lr * factor after every `epochs`
+            epochs; "one-cycle": up from lr / 25 to lr over `warmup` of all steps, then down to
+            lr / 250,000, each along half a cosine; momentum stays. After Smith 2018,
+            "Super-convergence".
         rate: For "exponential": the factor reached after `epochs` epochs.
         epochs: For "exponential" and "step".
         factor: For "plateau" and "step".

@@ -18,6 +18,7 @@ from sightline.records.index import Location, RecordIndex
 from sightline.records.manifest import MANIFEST_SCHEMA, Manifest
 from sightline.records.picture import Picture
 from sightline.records.predictions import Predictions
+from sightline.records.rates import RateCurve, RateSearch
 from sightline.records.splitnames import SPLITS, Split, Weights
 from sightline.records.summary import LayerSummary, ModelSummary
 from sightline.records.sureness import half_width, in_points
@@ -42,6 +43,8 @@ __all__ = [
     "ModelSummary",
     "Picture",
     "Predictions",
+    "RateCurve",
+    "RateSearch",
     "RecordIndex",
     "Severity",
     "Split",

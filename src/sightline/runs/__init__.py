@@ -3,7 +3,7 @@
     runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  audit.json  plan.txt
                 run.log  history.jsonl  checkpoints/step-*/  best.safetensors  model.json
                 model.keras  predictions/  evaluation.json  history.png  report.html
-                events/ (TensorBoard)
+                events/ (TensorBoard)  network.keras (where no recipe describes the network)
 
 Every file but the two logs is written beside its final name, fsynced and renamed, so a reader
 never meets half a file; every line of `history.jsonl` carries its own CRC.
@@ -30,6 +30,7 @@ from sightline.runs.files import (
     Tensors,
     file_sha256,
     read_tensors,
+    remove_unfinished,
     save_manifest,
     write_atomically,
     write_json,
@@ -37,6 +38,7 @@ from sightline.runs.files import (
 )
 from sightline.runs.folder import (
     FORMAT_VERSION,
+    NETWORK,
     VALIDATED,
     KeptWeights,
     Run,
@@ -47,6 +49,7 @@ from sightline.runs.folder import (
     locked,
     new_run_path,
     open_run,
+    writing,
 )
 from sightline.runs.journal import Journal, Logged, provenance
 from sightline.runs.looks import count_looks, note_look
@@ -54,6 +57,7 @@ from sightline.runs.tables import check_table_path, write_rows
 
 __all__ = [
     "FORMAT_VERSION",
+    "NETWORK",
     "VALIDATED",
     "Checkpoint",
     "Events",
@@ -80,10 +84,12 @@ __all__ = [
     "provenance",
     "read_history",
     "read_tensors",
+    "remove_unfinished",
     "save_checkpoint",
     "save_manifest",
     "write_atomically",
     "write_json",
     "write_rows",
     "write_tensors",
+    "writing",
 ]

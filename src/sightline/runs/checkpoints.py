@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from sightline.runs.files import (
     Tensors,
     file_sha256,
     flush_to_disk,
+    make_folder,
     read_tensors,
     write_atomically,
     write_json,
@@ -22,6 +25,7 @@ from sightline.runs.files import (
 )
 
 GENERATIONS = 2  # kept: if the newest is damaged on the disk, the one before it is used
+_NAME = re.compile(r"step-(?P<step>\d+)(\.(?P<again>\d+))?")
 _TENSORS, _META, _SUMS = "state.safetensors", "meta.json", "SHA256"
 
 
@@ -44,29 +48,54 @@ def save_checkpoint(run: Path, step: int, tensors: Tensors, meta: Mapping[str, A
     """Write `checkpoints/step-N/` in one step and drop all but the newest GENERATIONS.
 
     A checkpoint is {state.safetensors, meta.json, SHA256}; the folder appears complete, and what
-    was there stays until then. `meta` has at least the 0-based `epoch`. What a killed process
-    left half written is removed.
+    was there stays until then. The same step saved again, as before its validation and after, is
+    `step-N.2`, so that there is no moment without the newest one. `meta` has at least the 0-based
+    `epoch`. What a killed process left half written is removed, and so are checkpoints of later
+    steps: whoever saves an earlier one has given them up.
+
+    Raises:
+        OSError: It could not be written; those before stand.
     """
-    final = run / "checkpoints" / f"step-{step:08d}"
-    beside = final.with_name(f".{final.name}.{os.getpid()}")
-    for left in final.parent.glob(".step-*"):  # the run is locked: nobody is writing it
-        shutil.rmtree(left)
-    beside.mkdir(parents=True)
+    folder = run / "checkpoints"
+    make_folder(folder)
+    final = _new_name(folder, step)
+    beside = folder / f".{final.name}.{os.getpid()}"
+    for left in folder.glob(".step-*"):  # the run is locked: nobody is writing it
+        shutil.rmtree(left, ignore_errors=True)
+    beside.mkdir()
     try:
         write_tensors(beside / _TENSORS, tensors, epoch=meta["epoch"])
         write_json(beside / _META, meta)
         sums = _sums(beside)
         write_atomically(beside / _SUMS, lambda path: path.write_text(sums, "utf-8"))
-        if final.exists():  # the same step again, e.g. before its validation and after
-            final.rename(final.with_name(f".{final.name}.replaced"))
         beside.rename(final)
-        flush_to_disk(final.parent)
+        flush_to_disk(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    kept = _complete(run)[-GENERATIONS:]
-    for path in final.parent.iterdir():
-        if path.name.lstrip(".").startswith("step-") and path not in kept:
-            shutil.rmtree(path)
+    _drop_others(run, final)
+
+
+def _new_name(folder: Path, step: int) -> Path:
+    """Return a name that no checkpoint has, and that sorts behind those of the same step."""
+    there = [_place(path)[1] for path in folder.glob(f"step-{step:08d}*")]
+    return folder / (f"step-{step:08d}.{max(there) + 1}" if there else f"step-{step:08d}")
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return the step of a checkpoint, and which of that step it is; (-1, 0) of anything else."""
+    found = _NAME.fullmatch(path.name)
+    return (int(found["step"]), int(found["again"] or 1)) if found else (-1, 0)
+
+
+def _drop_others(run: Path, newest: Path) -> None:
+    """Remove all checkpoints but the newest and those kept before it, each in one step."""
+    complete = [path for path in _complete(run) if _place(path)[0] < _place(newest)[0]]
+    kept = [*complete[1 - GENERATIONS :], newest]
+    for path in newest.parent.iterdir():
+        if path.name.startswith("step-") and path not in kept:
+            with suppress(OSError):  # it is tried again when the next one is saved
+                gone = path.rename(path.with_name(f".{path.name}.gone"))
+                shutil.rmtree(gone)
 
 
 def latest_checkpoint(run: Path) -> Path | None:
@@ -101,7 +130,8 @@ def _loaded(path: Path) -> Checkpoint:
 
 def _complete(run: Path) -> list[Path]:
     """Return the checkpoints that have all their files, the newest last."""
-    return [found.parent for found in sorted((run / "checkpoints").glob(f"step-*/{_SUMS}"))]
+    found = (sums.parent for sums in (run / "checkpoints").glob(f"step-*/{_SUMS}"))
+    return sorted((path for path in found if _place(path)[1]), key=_place)
 
 
 def _sums(folder: Path) -> str:

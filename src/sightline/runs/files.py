@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,19 @@ from sightline.records.manifest import index_path
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
+# What is not yet whole, of the files of a run folder.
+_BESIDE = re.compile(
+    r"\.(run|recipe|manifest|audit|plan|history|best|model|network|evaluation|report)"
+    r"\.\d+(\.[a-z]+){1,2}"
+)
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then move it there in one step.
 
     Whatever happens, `path` holds the old content or the new, never a part.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # The suffix stays last: some writers choose their format by it.
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -36,6 +44,30 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         beside.unlink(missing_ok=True)
     flush_to_disk(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, so that they outlast a power cut."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        flush_to_disk(each.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left beside the files of a run folder that is held.
+
+    Only files with names that `write_atomically` gives; what cannot be removed stays.
+    """
+    for path in folder.glob(".*"):
+        if is_unfinished(path):
+            with suppress(OSError):
+                path.unlink()
+
+
+def is_unfinished(path: Path) -> bool:
+    """Say whether this is a file of a run that was not yet whole when its process ended."""
+    return bool(_BESIDE.fullmatch(path.name)) and path.is_file()
 
 
 def write_json(path: Path, value: object) -> None:

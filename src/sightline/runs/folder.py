@@ -32,10 +32,23 @@ from sightline.records import (
 )
 from sightline.runs.checkpoints import latest_checkpoint
 from sightline.runs.epochs import read_history
-from sightline.runs.files import Tensors, file_sha256, read_json, read_tensors, tensors_sha256
+from sightline.runs.files import (
+    Tensors,
+    file_sha256,
+    is_unfinished,
+    make_folder,
+    read_json,
+    read_tensors,
+    tensors_sha256,
+)
 
 FORMAT_VERSION = 1
+NETWORK = "network.keras"  # of a run whose recipe does not describe the network
 _IN_RUN_JSON = {"state": str, "started": str, "data": dict, "network": dict}
+_BEGUN = {  # of a training that never came to its first step: run.json is written last
+    *("run.lock", "run.log", "recipe.toml", "manifest.parquet", "manifest.parquet.npy"),
+    *("audit.json", "plan.txt", NETWORK),
+}
 _IN_MODEL_JSON = {"class_names": list, "best_epoch": int}
 VALIDATED = "model/"  # in a checkpoint: the weights that the epoch was validated with
 
@@ -47,7 +60,7 @@ def check_new(path: Path) -> None:
         RunError: The folder is not empty (nothing of it is touched), is a file, is or lies
             below a dangling link, or lies where nothing may be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or _holds_something(path)):
         raise RunError(
             f"{path} already holds something, and Sightline overwrites no run. "
             "Give another folder with --out, or remove this one yourself."
@@ -64,6 +77,12 @@ def check_new(path: Path) -> None:
         raise RunError(f"cannot write into {place}. Give another run folder with --out.")
 
 
+def _holds_something(path: Path) -> bool:
+    """Say whether a folder holds more than a start that was cut off has left."""
+    names = {each.name for each in path.iterdir() if not is_unfinished(each)}
+    return bool(names) and ("run.lock" not in names or not names <= _BEGUN)
+
+
 def create_run(path: Path) -> Path:
     """Make a new run folder and return it.
 
@@ -72,7 +91,7 @@ def create_run(path: Path) -> Path:
     """
     check_new(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
     except OSError as error:
         raise RunError(
             f"cannot make the run folder {path}: {error.strerror}. Give another one with --out."
@@ -115,6 +134,25 @@ def locked(path: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do where the system cannot write, or read, what belongs to a run.
+
+    Raises:
+        RunError: In place of the system's OSError.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the reader of what is printed has gone: no matter of the disk
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise RunError(
+            f"{path} cannot be worked in: {error.strerror or error}{where}. Free some space or "
+            f"mend the disk. What was reached is kept; go on: sightline train --resume {path}"
+        ) from error
 
 
 def lock_refused(path: Path, error: OSError, *, holder: str) -> RunError:
@@ -164,9 +202,14 @@ class KeptWeights:
 
 
 def fingerprint(run: Path, arrays: Tensors) -> str:
-    """Return the sha256 of weights and of the recipe that says network and preprocessing."""
-    recipe = file_sha256(run / "recipe.toml")
-    return hashlib.sha256(f"{recipe} {tensors_sha256(arrays)}".encode()).hexdigest()
+    """Return the sha256 of weights, network and preprocessing.
+
+    The recipe says the latter two, but for a network that is kept as a file.
+    """
+    said = file_sha256(run / "recipe.toml")
+    if (run / NETWORK).exists():
+        said += f" {file_sha256(run / NETWORK)}"
+    return hashlib.sha256(f"{said} {tensors_sha256(arrays)}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +244,21 @@ class Run:
     def manifest(self) -> Manifest:
         """The images it was trained on, with their splits."""
         return Manifest.load(self.path / "manifest.parquet")
+
+    @property
+    def network(self) -> bytes | None:
+        """`network.keras`, of a run whose recipe does not describe its network; None elsewhere.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        path = self.path / NETWORK
+        if not path.exists():
+            return None
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from error
 
     @property
     def facts(self) -> DataFacts:

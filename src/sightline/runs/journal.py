@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sightline.errors import RunError
 from sightline.progress import Progress, Step
 from sightline.runs.files import read_json, write_json
 
@@ -80,7 +81,12 @@ class Journal:
         return journal
 
     def end(self, state: str, reason: str, **more: Any) -> None:
-        """Write how it ended: state, reason, seconds, the peak of memory."""
+        """Write how it ended: state, reason, seconds, the peak of memory.
+
+        Raises:
+            RunError: `run.json` is damaged.
+            OSError: It cannot be written; who opens the run takes it for interrupted.
+        """
         about = read_json(self._path)
         about |= {
             "state": state,
@@ -97,10 +103,12 @@ class Journal:
         try:
             yield
         except KeyboardInterrupt:
-            self.end("interrupted", "Interrupted by Ctrl-C.", signal=signal.SIGINT)
+            with suppress(OSError, RunError):  # what happened counts, not what could be noted
+                self.end("interrupted", "Interrupted by Ctrl-C.", signal=signal.SIGINT)
             raise
         except BaseException as error:
-            self.end("failed", f"{type(error).__name__}: {error}")
+            with suppress(OSError, RunError):
+                self.end("failed", f"{type(error).__name__}: {error}")
             raise
 
 
@@ -120,8 +128,8 @@ class Logged:
         return self._shown.step(title, total)
 
     def say(self, line: str) -> None:
-        """Show the line and keep it."""
-        with self._path.open("a", encoding="utf-8") as file:
+        """Show the line, and keep it where that is possible."""
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
         self._shown.say(line)
 

@@ -8,6 +8,8 @@ predicting predict
 judging    evaluate
 gate       no figure comes out of a split that leaks, unasked
 reporting  report, plot_history
+previewing preview
+rates      find_learning_rate
 machine    doctor
 cache      what the disk keeps of decoded images
 
@@ -21,6 +23,8 @@ from sightline.workflow.data import scan
 from sightline.workflow.judging import evaluate
 from sightline.workflow.machine import doctor
 from sightline.workflow.predicting import predict
+from sightline.workflow.previewing import preview
+from sightline.workflow.rates import find_learning_rate
 from sightline.workflow.reporting import plot_history, report
 from sightline.workflow.splitting import split
 from sightline.workflow.training import train
@@ -29,8 +33,10 @@ __all__ = [
     "audit",
     "doctor",
     "evaluate",
+    "find_learning_rate",
     "plot_history",
     "predict",
+    "preview",
     "report",
     "scan",
     "split",

@@ -45,8 +45,10 @@ def fit(
     from sightline.learning.models import forward
 
     names = plan.manifest.class_names
-    model = plan.build()
-    training.compile_model(model, plan.recipe, len(names), plan.weights())
+    with plan.scope():
+        model = plan.build(training=True)
+        training.freeze(model, plan.recipe)
+        training.compile_model(model, plan.recipe, len(names), plan.weights())
     keeper = training.Keeper(path, plan.recipe, names, log, identity(path, plan.recipe))
     # Mapped from the run folder: millions of records cost no memory here.
     index = RecordIndex.open(index_path(path / "manifest.parquet"))
@@ -54,6 +56,7 @@ def fit(
         _stream(index, plan, "train", log) as train_stream,
         _stream(index, plan, "validation", log) as validation,
         closing(keeper),
+        plan.scope(),
     ):
         outcome = training.fit(
             model,
@@ -73,15 +76,17 @@ def fit(
 
 
 def identity(path: Path, recipe: Recipe) -> dict[str, str]:
-    """Return what makes a training the one that it is: its recipe and its images.
+    """Return what makes a training the one that it is: its recipe, images and network.
 
     What may change of the recipe does not count.
     """
     decisive = {name: value for name, value in flat(recipe).items() if not may_change(name)}
-    return {
+    known = {
         "recipe": hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
         "manifest": runs.file_sha256(path / "manifest.parquet"),
     }
+    network = path / runs.NETWORK
+    return known | ({"network": runs.file_sha256(network)} if network.exists() else {})
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:

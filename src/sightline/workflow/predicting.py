@@ -105,7 +105,7 @@ def predictions_of(
     if weights not in get_args(Weights):
         raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
     class_names, kept = tuple(run.model["class_names"]), run.kept(weights)
-    model = _rebuild(run, len(class_names), kept)
+    model = rebuild(run, len(class_names), kept)
     from sightline.learning import prediction
 
     # A file that cannot be read is an answer here ("reason"), not a reason to stop.
@@ -126,12 +126,16 @@ def predictions_of(
         )
 
 
-def _rebuild(run: Run, num_classes: int, kept: KeptWeights) -> keras.Model:
-    """Rebuild the network from its recipe and assign the weights: nothing is deserialised."""
-    backend.choose(run.recipe.backend)
-    from sightline.learning.models import forward, networks
+def rebuild(run: Run, num_classes: int, kept: KeptWeights) -> keras.Model:
+    """Rebuild the network and assign the weights.
 
-    model = networks.build(run.recipe, num_classes, policy=run.recipe.precision)
+    Nothing is deserialised but a network that no recipe describes, and no code of its file is run.
+    """
+    backend.choose(run.recipe.backend)
+    from sightline.learning.models import forward
+    from sightline.learning.models import kept as networks
+
+    model = networks.rebuild(run.recipe, num_classes, run.network)
     forward.set_weights(model, kept.arrays)
     return model
 

@@ -85,7 +85,7 @@ def _contents(run: Run) -> reports.ReportContents:
         summary=run.summary,
         augmented=augmented,
         augmented_note=augmented_note,
-        randomly_changed=augment.moves(run.recipe.augment),
+        randomly_changed=augment.varies(run.recipe.augment),
         mistakes=[_mistakes(run, judged) for judged in evaluations],
         findings=run.findings,
         reproduce=(

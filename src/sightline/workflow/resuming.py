@@ -48,9 +48,14 @@ def resume(
     """
     folder, shown = Path(path), progress or Shown()
     run = runs.open_run(folder)
-    with runs.locked(folder):
+    if not isinstance(run.info.get("backend"), str):
+        raise RunError(f"{folder / 'run.json'} is damaged: it does not say backend")
+    with runs.writing(folder), runs.locked(folder):
         log = Logged(shown, folder / "run.log")
+        runs.remove_unfinished(folder)
         checkpoint, damaged = runs.load_checkpoint(folder)
+        if damaged and checkpoint is None:
+            raise RunError(_all_damaged(folder, damaged))
         _refuse_others(run, checkpoint)
         recipe = _changed(run, changes)
         if run.info["state"] == "finished" and recipe == run.recipe:
@@ -71,6 +76,17 @@ def resume(
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
         log.say(outcome.reason)
     return runs.open_run(folder)
+
+
+def _all_damaged(folder: Path, damaged: Sequence[str]) -> str:
+    """Return what to do when there are checkpoints and none can be used: nothing is begun again."""
+    told = "\n".join(f"  {line}" for line in damaged)
+    return (
+        f"no checkpoint of {folder} can be used:\n{told}\nNothing was changed. Copy the run folder "
+        "again from where it came from, or mend the disk. The best weights so far can still be "
+        f"used: sightline evaluate {folder}. To begin again from the first step, remove "
+        f"{folder / 'checkpoints'}."
+    )
 
 
 def _refuse_others(run: Run, checkpoint: Checkpoint | None) -> None:

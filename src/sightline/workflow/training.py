@@ -36,6 +36,7 @@ def train(
     *,
     recipe: str | Path = "auto",
     changes: Mapping[str, Any] | Sequence[str] = (),
+    model: keras.Model | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     only_train: bool = False,
@@ -60,6 +61,11 @@ def train(
         data: What `scan` takes, or a manifest.
         recipe: "auto", "basic", "chest-xray", "ham10000", "skin-binary", or a .toml file.
         changes: {"train.epochs": 3} or ["train.epochs=3"].
+        model: A Keras model of your own, in place of the recipe's network, also one made in the
+            scope of a tf.distribute strategy, which then trains it. A copy is trained, with the
+            recipe's optimizer and cross-entropy, whatever it was compiled with; its input decides
+            the image size that the recipe leaves open. Layers of your own have to be registered
+            with Keras, in a module that is imported wherever the run is used.
         out: A folder that does not exist yet; by default runs/RECIPE-DATE-TIME.
         resume: The folder of a run that stopped; nothing else is needed. Of the changes,
             "train.epochs" and those of "stop" and "checkpoint" are possible.
@@ -82,7 +88,7 @@ def train(
     """
     shown = progress or Shown()
     if resume is not None:
-        _refuse_beside_resume(data, out, source)
+        _refuse_beside_resume(data, out, source, model)
         run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
         if run.state == "finished" and not only_train and not run.evaluations:
             judge(run, Logged(shown, run.path / "run.log"), allow_leak=allow_leak)
@@ -91,9 +97,10 @@ def train(
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
     audited = audit(manifest_of(data, source), mute=chosen.audit.mute, progress=shown)
-    plan = _plan(audited, chosen, cached=cache, allow_leak=allow_leak)
-    with runs.locked(runs.create_run(path)):
+    plan = planned(audited, chosen, model, cached=cache, allow_leak=allow_leak)
+    with runs.writing(path), runs.locked(runs.create_run(path)):
         log = Logged(shown, path / "run.log")
+        runs.remove_unfinished(path)  # of an earlier start that was cut off
         journal = _write_plan(path, plan, audited, log)
         with journal.watching():
             outcome = fit(path, plan, callbacks, log)
@@ -106,9 +113,13 @@ def train(
 
 
 def _refuse_beside_resume(
-    data: str | Path | Manifest | None, out: str | Path | None, source: SourceOptions
+    data: str | Path | Manifest | None,
+    out: str | Path | None,
+    source: SourceOptions,
+    model: keras.Model | None,
 ) -> None:
-    given = [name for name, value in (("data", data), ("out", out), *source.items()) if value]
+    also: dict[str, object] = {"data": data, "out": out, **source}
+    given = [name for name, value in also.items() if value] + ["model"] * (model is not None)
     if given:
         raise RunError(
             f"a training is resumed with its own images in its own folder, so {', '.join(given)} "
@@ -116,7 +127,14 @@ def _refuse_beside_resume(
         )
 
 
-def _plan(audited: Audit, recipe: Recipe, *, cached: bool, allow_leak: bool) -> Plan:
+def planned(
+    audited: Audit,
+    recipe: Recipe,
+    model: keras.Model | None,
+    *,
+    cached: bool,
+    allow_leak: bool,
+) -> Plan:
     """Return what will be done with these images.
 
     Raises:
@@ -130,7 +148,7 @@ def _plan(audited: Audit, recipe: Recipe, *, cached: bool, allow_leak: bool) -> 
     from sightline.learning import planning  # loads Keras, now that its backend is chosen
 
     facts = data_facts.measure(manifest)
-    plan = planning.make_plan(manifest, recipe, facts, backend_name, cached=cached)
+    plan = planning.make_plan(manifest, recipe, facts, backend_name, cached=cached, model=model)
     return dataclasses.replace(plan, sentences=(*plan.sentences, *said))
 
 
@@ -162,26 +180,26 @@ def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
 
 def _write_plan(path: Path, plan: Plan, audited: Audit, log: Logged) -> Journal:
     """Say the plan, and write everything that is known before the first step."""
-    journal = Journal(
-        path,
-        {
-            "format_version": runs.FORMAT_VERSION,
-            "recipe": plan.recipe.name,
-            "seed": plan.recipe.seed,
-            "precision": plan.recipe.precision,
-            **plan.machine,
-            **runs.provenance(),
-            "manifest_fingerprint": plan.manifest.fingerprint(),
-            "data": dataclasses.asdict(plan.facts),
-            "network": dataclasses.asdict(plan.summary),
-        },
-    )
+    about = {
+        "format_version": runs.FORMAT_VERSION,
+        "recipe": plan.recipe.name,
+        "seed": plan.recipe.seed,
+        "precision": plan.recipe.precision,
+        **plan.machine,
+        **runs.provenance(),
+        "manifest_fingerprint": plan.manifest.fingerprint(),
+        "data": dataclasses.asdict(plan.facts),
+        "network": dataclasses.asdict(plan.summary),
+    }
     text = dump_recipe(plan.recipe)
     runs.write_atomically(path / "recipe.toml", lambda beside: beside.write_text(text, "utf-8"))
     runs.save_manifest(plan.manifest, path / "manifest.parquet")
+    if (network := plan.network) is not None:
+        runs.write_atomically(path / runs.NETWORK, lambda beside: beside.write_bytes(network))
     runs.write_json(path / "audit.json", audited.to_dict())
     words = "\n".join(plan.sentences) + "\n"
     runs.write_atomically(path / "plan.txt", lambda beside: beside.write_text(words, "utf-8"))
+    journal = Journal(path, about)  # last: a folder with run.json has all that a resume needs
     for sentence in plan.sentences:
         log.say(sentence)
     log.say(f"The run is kept in {path}")

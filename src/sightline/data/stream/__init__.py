@@ -2,7 +2,7 @@
 
 keys      randomness without state
 order     which record comes when; sampling, of which records an epoch is made
-augment   random changes of a batch, as numbers
+augment   random changes of a batch, as numbers; erasing and mixing, what goes beyond one pass
 kernels   pixels moved, changed and scaled, in one pass
 cache     decoded images on disk
 config    every setting of a stream
@@ -10,6 +10,7 @@ memory    how much it may hold; batches used again
 filling   the pixels of a batch
 loader    the stream itself
 measuring the colours' mean and deviation
+showing   what random changes do, for people
 """
 
 from __future__ import annotations

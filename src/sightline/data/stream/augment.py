@@ -4,6 +4,8 @@ The geometry is that of Keras' ImageDataGenerator: output pixel -> input pixel, 
 rotation * shift * shear * zoom about the centre ((size - 1) / 2), flips last. Keras itself turns
 an image that is not square about a point beside its centre, and moves it sideways by the height's
 range; here the centre is the centre, and each axis has its own range.
+
+What needs more than one record or one pass is in `erasing` and `mixing`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sightline.data.stream.erasing import Erasures, draw_erasures
 from sightline.data.stream.keys import AUGMENT, uniforms
 from sightline.recipes import AugmentSection
 
@@ -30,15 +33,22 @@ class Changes:
             of any record changes its place.
         brightness: (B,) float32 factors.
         shifts: (B,) float32, added to every colour, in 0..255, within the picture's own range.
+        erasures: What is painted over after all that; None where nothing of any record is.
     """
 
     matrices: npt.NDArray[np.float64]
     brightness: npt.NDArray[np.float32]
     shifts: npt.NDArray[np.float32]
+    erasures: Erasures | None = None
 
     def part(self, begin: int, end: int) -> Changes:
         """Return those of the records begin..end-1."""
-        return Changes(self.matrices[begin:end], self.brightness[begin:end], self.shifts[begin:end])
+        return Changes(
+            self.matrices[begin:end],
+            self.brightness[begin:end],
+            self.shifts[begin:end],
+            None if self.erasures is None else self.erasures.part(begin, end),
+        )
 
 
 def no_changes(count: int) -> Changes:
@@ -59,6 +69,12 @@ def moves(augment: AugmentSection) -> bool:
             augment.vertical_flip,
         )
     )
+
+
+def varies(augment: AugmentSection) -> bool:
+    """Say whether `augment` changes anything at all."""
+    levels = augment.brightness or augment.channel_shift
+    return moves(augment) or bool(levels or augment.erasing or augment.mixup or augment.cutmix)
 
 
 def draw(
@@ -105,6 +121,7 @@ def draw(
         placing,
         (1 + augment.brightness * spread[:, 8]).astype(np.float32),
         (augment.channel_shift * spread[:, 9]).astype(np.float32),
+        draw_erasures(augment.erasing, size=size, seed=seed, epoch=epoch, keys=keys),
     )
 
 

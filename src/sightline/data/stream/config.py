@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _WHOLE_NUMBERS: Mapping[str, tuple[int, float]] = {  # the least and the most
     "max_faults": (0, math.inf),
 }
 
+_SHORTEST = 8  # pixels of a side at a share of the image size
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamConfig:
@@ -48,7 +51,11 @@ class StreamConfig:
         sampling: Which records make up an epoch: "all", each once; "weighted" by the manifest's
             weights; "class-balanced"; "oversample" or "undersample" to the largest or smallest
             class. See `make_order`.
-        augment: Random changes; None for none.
+        augment: Random changes; None for none. Erasing, then mixing, are of pixels of 0..255, after
+            every other change and before scaling. With mixup or cutmix, each image gets a partner
+            out of the whole epoch, changed as when it comes itself; the targets become shares of
+            both classes, labels and weights stay the image's own. Where the partner cannot be
+            read, the image stays unmixed, and the fault is recorded where the partner comes.
         scaling: "1/255" gives 0..1; "none" 0..255; "mean-std" (pixel / 255 - mean) / std for each
             channel; "per-image" mean 0 and deviation 1 over each picture, all channels together.
             uint8 output is never scaled.
@@ -185,6 +192,23 @@ class StreamConfig:
         """Bytes of the images of one whole batch."""
         return self.batch_size * self.picture_bytes * (4 if self.dtype == "float32" else 1)
 
+    @property
+    def blends(self) -> bool:
+        """Whether pictures are erased or mixed, which comes before they are scaled."""
+        section = self.augment
+        return section is not None and bool(section.erasing or section.mixup or section.cutmix)
+
+    def levels(self) -> Output:
+        """Return what the kernel makes of a picture that is yet to be erased, mixed and scaled."""
+        return dataclasses.replace(
+            self.output(),
+            channels_first=False,
+            dtype="float32",
+            scale=(1.0,) * self.channels,
+            offset=(0.0,) * self.channels,
+            per_image=False,
+        )
+
     def output(self) -> Output:
         """Return what the kernel makes of a picture."""
         scale, offset = (1.0,) * self.channels, (0.0,) * self.channels
@@ -215,8 +239,21 @@ class StreamConfig:
         return min(self.max_faults, share)
 
     @classmethod
-    def of(cls, recipe: Recipe, *, training: bool, cache: Path | None = None) -> Self:
-        """Return how a resolved recipe streams: only training is shuffled and augmented."""
+    def of(
+        cls, recipe: Recipe, *, training: bool, cache: Path | None = None, share: float = 1.0
+    ) -> Self:
+        """Return how a resolved recipe streams: only training is shuffled, sampled and augmented.
+
+        Args:
+            recipe: Without "auto" in its image size, channels and batch size.
+            training: For the split that is learned from.
+            cache: Where decoded images are kept.
+            share: Of the recipe's image size, above 0 and up to 1. Below 1, each side becomes even,
+                at least 8 pixels, and no longer than it was.
+
+        Raises:
+            ValueError: The share is out of its range.
+        """
         size, channels, batch = (
             recipe.data.image_size,
             recipe.data.channels,
@@ -226,11 +263,12 @@ class StreamConfig:
         assert channels != "auto", "the recipe is resolved before images are streamed"
         assert batch != "auto", "the recipe is resolved before images are streamed"
         return cls(
-            image_size=size,
+            image_size=_at_share(size, share),
             channels=channels,
             batch_size=batch,
             seed=recipe.seed,
             shuffle=training,
+            sampling=recipe.balance.sampling if training else "all",
             augment=recipe.augment if training else None,
             scaling=recipe.data.scaling,
             mean=recipe.data.mean,
@@ -239,6 +277,16 @@ class StreamConfig:
             background=recipe.data.background,
             cache=cache,
         )
+
+
+def _at_share(size: tuple[int, int], share: float) -> tuple[int, int]:
+    """Return (height, width) at a share of each side."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    if share == 1:
+        return size
+    height, width = (min(side, max(_SHORTEST, 2 * round(side * share / 2))) for side in size)
+    return height, width
 
 
 def _plain(value: Any) -> Any:

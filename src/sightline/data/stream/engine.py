@@ -17,6 +17,7 @@ from sightline.data.stream.config import StreamConfig
 from sightline.data.stream.cores import usable_cores
 from sightline.data.stream.filling import After, Filler, Making, Rows
 from sightline.data.stream.memory import SLICE, Ring, limits
+from sightline.data.stream.mixing import Mixing
 from sightline.records import RecordIndex
 
 _KEPT_SLICE = 32  # pictures a task takes from the cache: 1 ms of work, and still in its processor
@@ -65,6 +66,8 @@ class Engine:
         weights: npt.NDArray[np.float32],
         changes: Changes,
         after: After | None = None,
+        *,
+        mixing: Mixing | None = None,
     ) -> Making:
         """Lay out one batch and hand its slices to the threads.
 
@@ -74,6 +77,7 @@ class Engine:
             changes: Of each place.
             after: Called with the images and the places that have just been filled, in the thread
                 that did it.
+            mixing: Of each place; a config whose `augment` mixes or erases nothing has none.
 
         Raises:
             ValueError: There are more rows than a batch may have.
@@ -86,8 +90,10 @@ class Engine:
             weights=weights,
             changes=changes,
             after=after,
+            mixing=mixing,
         )
-        step = _KEPT_SLICE if self._filler.ready(rows) else SLICE
+        needed = rows if mixing is None else np.concatenate([rows, mixing.rows])
+        step = _KEPT_SLICE if self._filler.ready(needed) else SLICE
         slices = [(begin, min(begin + step, len(rows))) for begin in range(0, len(rows), step)]
         if self._threads == 0:
             for begin, end in slices:

@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.data import images
-from sightline.data.stream.augment import Changes
+from sightline.data.stream.augment import Changes, no_changes
 from sightline.data.stream.cache import CacheKey, PixelCache
 from sightline.data.stream.config import StreamConfig
-from sightline.data.stream.kernels import make_kernel
+from sightline.data.stream.kernels import Kernel, make_kernel
+from sightline.data.stream.kernels.blending import Blender
+from sightline.data.stream.memory import BLENDED
+from sightline.data.stream.mixing import Mixing
 from sightline.errors import DataError
 from sightline.records import Location, RecordIndex
 
@@ -46,6 +49,7 @@ class Making:
         weights: (B,) float32; those of faults become 0.
         changes: Of each place.
         after: What is done with the images from one place to another when they are filled.
+        mixing: What is mixed into each place; a place gives it up where its partner cannot be read.
         tasks: What is under way.
         faults: Places, and the files that could not be read for them.
     """
@@ -55,8 +59,15 @@ class Making:
     weights: npt.NDArray[np.float32]
     changes: Changes
     after: After | None = None
+    mixing: Mixing | None = None
     tasks: list[Future[None]] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
+
+    def lose(self, place: int, fault: Fault) -> None:
+        """Leave a place black and without weight."""
+        self.images[place] = 0
+        self.weights[place] = 0
+        self.faults.append((place, fault))
 
 
 class Filler:
@@ -81,6 +92,12 @@ class Filler:
         self._index, self._config = index, config
         self._decode_bytes = decode_bytes
         self._kernel = make_kernel(config.output())
+        self._levels: Kernel | None = (
+            None  # makes pictures of 0..255, for what comes before scaling
+        )
+        if config.blends:
+            self._levels, self._blender = make_kernel(config.levels()), Blender()
+            self._unchanged = no_changes(BLENDED)
         self._local = threading.local()
         self._array = _array_of(index, config)
         self._from_disk = len(index) * config.picture_bytes > _memory() / 2
@@ -119,33 +136,68 @@ class Filler:
             making.after(making.images, begin, end)
 
     def _fill(self, making: Making, begin: int, end: int) -> None:
-        places = np.arange(begin, end, dtype=np.int64)
-        rows = making.rows[begin:end]
-        if self._array is not None:
-            self._kernel(self._array, rows, places, making.changes, making.images)
+        if making.mixing is None and making.changes.erasures is None:
+            places, rows = np.arange(begin, end, dtype=np.int64), making.rows[begin:end]
+            lost = self._put(rows, places, making.changes, self._kernel, making.images)
+            for place, fault in lost:
+                making.lose(place, fault)
             return
+        for first in range(begin, end, BLENDED):
+            self._blend(making, first, min(first + BLENDED, end))
+
+    def _blend(self, making: Making, begin: int, end: int) -> None:
+        """Fill places with pictures that are erased or mixed before they are scaled.
+
+        Where a partner cannot be read, the picture stays as it is. Its fault is recorded where it
+        comes itself: the images of an epoch are its records less its faults, and a record that is
+        only mixed in is none of them.
+        """
+        assert self._levels is not None, "the config says whether anything is erased or mixed"
+        places = np.arange(end - begin, dtype=np.int64)
+        own, others = self._two_scratches(len(places))
+        changes = making.changes.part(begin, end)
+        lost = self._put(making.rows[begin:end], places, changes, self._levels, own)
+        if changes.erasures is not None:
+            self._blender.erase(own, changes.erasures)
+        if making.mixing is not None:
+            mixing = making.mixing.part(begin, end)
+            mixing.leave_alone([place for place, _ in lost])
+            mixed = np.flatnonzero(mixing.shares < 1)
+            faults = self._put(mixing.rows[mixed], mixed, mixing.changes, self._levels, others)
+            mixing.leave_alone([place for place, _ in faults])
+            if mixing.changes.erasures is not None:
+                self._blender.erase(others, mixing.changes.erasures)
+            self._blender.overlay(own, others, mixing.boxes, mixing.keeps)
+        self._kernel(own, places, places, self._unchanged, making.images[begin:end])
+        for place, fault in lost:
+            making.lose(begin + place, fault)
+
+    def _put(
+        self, rows: Rows, places: Rows, changes: Changes, kernel: Kernel, out: npt.NDArray[Any]
+    ) -> list[tuple[int, Fault]]:
+        """Put pictures into places of `out`; return the places of those that cannot be read."""
+        if self._array is not None:
+            kernel(self._array, rows, places, changes, out)
+            return []
         if self.cache is not None:
             kept = self.cache.check(rows)
             if kept.any():
-                self._kernel(
-                    self.cache.rows, rows[kept], places[kept], making.changes, making.images
-                )
+                kernel(self.cache.rows, rows[kept], places[kept], changes, out)
             rows, places = rows[~kept], places[~kept]
-        if len(rows):
-            self._decode(making, rows, places)
+        return self._decode(rows, places, changes, kernel, out) if len(rows) else []
 
-    def _decode(self, making: Making, rows: Rows, places: Rows) -> None:
+    def _decode(
+        self, rows: Rows, places: Rows, changes: Changes, kernel: Kernel, out: npt.NDArray[Any]
+    ) -> list[tuple[int, Fault]]:
         pictures = self._scratch(len(rows))
-        made = []
+        made, lost = [], []
         for number, row in enumerate(rows.tolist()):
             location = self._index.location(row)
             try:
                 picture = self._read(row, location)
             except DataError as error:
-                making.images[places[number]] = 0
-                making.weights[places[number]] = 0
                 fault = Fault(row, self._index.record_id(row), error.reason, str(error))
-                making.faults.append((int(places[number]), fault))
+                lost.append((int(places[number]), fault))
                 continue
             except Exception as error:
                 error.add_note(f"while reading {location.path}")
@@ -155,7 +207,8 @@ class Filler:
             if self.cache is not None and self.cache.filling and self._is_unchanged(location):
                 self.cache.write(row, pictures[number])
         picks = np.asarray(made, np.int64)
-        self._kernel(pictures, picks, places[picks], making.changes, making.images)
+        kernel(pictures, picks, places[picks], changes, out)
+        return lost
 
     def _read(self, row: int, location: Location) -> Pixels:
         """Return one picture at its target size, (H, W, C) uint8.
@@ -209,6 +262,14 @@ class Filler:
             shape = (count, *self._config.image_size, self._config.channels)
             pictures = self._local.pictures = np.empty(shape, np.uint8)
         return pictures[:count]
+
+    def _two_scratches(self, count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return this thread's own memory for pictures on their way to being mixed."""
+        both: npt.NDArray[np.float32] | None = getattr(self._local, "both", None)
+        if both is None:
+            shape = (2, BLENDED, *self._config.image_size, self._config.channels)
+            both = self._local.both = np.zeros(shape, np.float32)
+        return both[0, :count], both[1, :count]
 
 
 def _array_of(index: RecordIndex, config: StreamConfig) -> npt.NDArray[Any] | None:

@@ -19,6 +19,9 @@ ORDER = 1  # the shuffle of an epoch
 AUGMENT = 2  # how a record is changed
 SAMPLE = 3  # which record is drawn, with replacement
 TURNS = 4  # in which order the records of a class take turns
+ERASE = 5  # which rectangle of a record is erased
+PAINT = 6  # the colours it is painted over with
+MIX = 7  # which other record is mixed in, and how
 
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15

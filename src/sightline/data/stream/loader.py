@@ -16,6 +16,7 @@ from sightline.data.stream import augment
 from sightline.data.stream.config import StreamConfig
 from sightline.data.stream.engine import Engine, abandon, finish
 from sightline.data.stream.filling import Fault, Making, Rows
+from sightline.data.stream.mixing import Mixer, Mixing
 from sightline.data.stream.order import shard_positions
 from sightline.data.stream.position import describe, from_state, to_state
 from sightline.data.stream.sampling import make_order
@@ -23,6 +24,7 @@ from sightline.errors import DataError
 from sightline.records import Batch, Manifest, RecordIndex, Split
 
 _AT_ONCE = 1024  # records whose order and changes are worked out at once: 100 KB
+_COUNTED_AT_ONCE = 1 << 16  # records whose order alone is: 5 MB
 
 
 class Stream:
@@ -78,6 +80,7 @@ class Stream:
             labels=self._index.labels,
             weights=self._index.weights,
         )
+        self._mixer = Mixer.of(config, self._order, self._rows)
         self._shard = _checked_shard(shard_index, num_shards, len(self._order))
         self._about = describe(self._index, self._rows, config, self._shard)
         self._position = (0, 0)
@@ -95,6 +98,26 @@ class Stream:
         """Records of one epoch (of this shard)."""
         shard_index, num_shards = self._shard
         return len(range(shard_index, len(self._order), num_shards))
+
+    def distinct(self, epoch: int) -> int:
+        """Return how many different records count in an epoch (of this shard).
+
+        Neither those of weight 0, nor those that `faults` names, which knows of an epoch once it
+        is over. It follows from the order alone: 0.05 s for a million draws, a byte a record.
+        """
+        given = np.zeros(len(self._index.labels), bool)
+        shard_index, num_shards = self._shard
+        for begin in range(0, self.num_records, _COUNTED_AT_ONCE):
+            places = shard_positions(
+                begin,
+                min(begin + _COUNTED_AT_ONCE, self.num_records),
+                shard_index=shard_index,
+                num_shards=num_shards,
+            )
+            given[self._order.rows(epoch, places)] = True
+        if epoch == self._faults_of:
+            given[list(self.faults)] = False
+        return int(np.count_nonzero(given & (self._index.weights > 0)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -197,10 +220,12 @@ class Stream:
         self._resume_at = None
         return batch if epoch == number else 0
 
-    def _batches_to_come(self, epoch: int, first: int) -> Iterator[tuple[Rows, augment.Changes]]:
-        """Yield rows and changes of each batch of an epoch, from batch `first` on.
+    def _batches_to_come(
+        self, epoch: int, first: int
+    ) -> Iterator[tuple[Rows, augment.Changes, Mixing | None]]:
+        """Yield rows, changes and mixing of each batch of an epoch, from batch `first` on.
 
-        Both are worked out for many batches at once: one at a time, NumPy's calls would cost as
+        They are worked out for many batches at once: one at a time, NumPy's calls would cost as
         much as a tenth of the pixels.
         """
         config, size = self.config, self.config.batch_size
@@ -220,15 +245,18 @@ class Stream:
             changes = augment.draw(
                 config.augment, size=config.image_size, seed=config.seed, epoch=epoch, keys=keys
             )
+            mixing = self._mixer.draw(epoch, rows=rows, keys=keys) if self._mixer else None
             for place in range(0, len(rows), size):
-                yield rows[place : place + size], changes.part(place, place + size)
+                end = place + size
+                mixed = None if mixing is None else mixing.part(place, end)
+                yield rows[place:end], changes.part(place, end), mixed
 
-    def _start(self, rows: Rows, changes: augment.Changes) -> Making:
+    def _start(self, rows: Rows, changes: augment.Changes, mixing: Mixing | None) -> Making:
         """Begin one batch."""
         weights = self._index.weights[rows].astype(np.float32)
         if self.config.sampling == "weighted":  # the weights have had their effect
             weights[:] = 1
-        return self._engine.start(rows, weights, changes)
+        return self._engine.start(rows, weights, changes, mixing=mixing)
 
     def _finish(self, making: Making) -> Batch:
         """Wait for a batch, take note of its faults, and make the noun."""
@@ -238,6 +266,9 @@ class Stream:
         self._check_budget()
         labels = self._index.labels[making.rows].astype(np.int32)
         targets = one_hot(labels, len(self._index.class_names))
+        if making.mixing is not None:
+            others = self._index.labels[making.mixing.rows]
+            targets = making.mixing.targets(targets, one_hot(others, len(self.class_names)))
         return Batch(making.images, labels, targets, making.weights, making.rows)
 
     def _check_budget(self) -> None:

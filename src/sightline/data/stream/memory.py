@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sightline.data.stream.config import StreamConfig
 
 SLICE = 8  # pictures a task decodes: few enough to share a batch between threads
+BLENDED = 8  # pictures that are erased or mixed at once: few enough to stay in a processor's cache
 
 _LEAST_DECODING = 16_000_000  # bytes: a JPEG of a megapixel
 _ALIGNED = 64  # bytes: frameworks take such an array over without copying it
@@ -41,7 +42,8 @@ def limits(config: StreamConfig, num_threads: int) -> Limits:
     if config.max_memory is None:
         return Limits(config.prefetch, None)
     workers = max(1, num_threads)
-    fixed = workers * (SLICE * config.picture_bytes + _LEAST_DECODING)
+    pictures = SLICE + (2 * 4 * BLENDED if config.blends else 0)  # float32, and their partners
+    fixed = workers * (pictures * config.picture_bytes + _LEAST_DECODING)
     least = 2 * config.batch_bytes + fixed
     if config.max_memory < least:
         raise ValueError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
@@ -42,7 +43,12 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
 
     The names do not depend on how many networks this process has built: "003/kernel".
     """
-    return {f"{i:03d}/{v.name}": v for i, v in enumerate(model.weights)}
+    return {f"{i:03d}/{_plain(v.name)}": v for i, v in enumerate(model.weights)}
+
+
+def _plain(name: str) -> str:
+    """Return a variable's name without the number that Keras counts nameless ones by."""
+    return re.sub(r"^variable(_\d+)?$", "variable", name)
 
 
 def get_weights(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
@@ -90,20 +96,24 @@ def assign(
 
 def summarise(model: keras.Model) -> ModelSummary:
     """Return layers, shapes, parameters and multiply-accumulates of a network."""
+    flat = list(_simple_layers(model))
     rows = tuple(
         LayerSummary(
             name=f"layer {number}",
             kind=type(layer).__name__,
-            output_shape=tuple(layer.output.shape[1:]),
+            output_shape=_output_shape(layer),
             parameters=int(layer.count_params()),
         )
-        for number, layer in enumerate(model.layers)
+        for number, layer in enumerate(flat)
     )
     return ModelSummary(
         layers=rows,
         parameters=int(model.count_params()),
         trainable=sum(int(np.prod(v.shape)) for v in model.trainable_weights),
-        operations=sum(_operations(layer) for layer in model.layers),
+        # What a subclassed model computes, only its call knows: then nothing is counted.
+        operations=0
+        if any(isinstance(layer, keras.Model) for layer in flat)
+        else sum(_operations(layer) for layer in flat),
     )
 
 
@@ -118,11 +128,11 @@ def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
     if channels == 1:  # as libjpeg and Pillow do; Keras' own weights do not quite sum to 1
         red, green, blue = (inputs[..., place : place + 1] for place in range(3))
         pixels = 0.299 * red + 0.587 * green + 0.114 * blue
-    scaled = _scaling(recipe)(pixels)
+    scaled = scaling_layer(recipe)(pixels)
     return keras.Model(inputs, model(scaled), name=model.name)
 
 
-def _scaling(recipe: Recipe) -> keras.Layer:
+def scaling_layer(recipe: Recipe) -> keras.Layer:
     """Return the layer that does to 0..255 what the stream does."""
     data = recipe.data
     if data.scaling == "per-image":  # over one group of all channels, and every place
@@ -136,8 +146,36 @@ def _scaling(recipe: Recipe) -> keras.Layer:
     return layers.Rescaling(1 / 255 if data.scaling == "1/255" else 1.0, name="scaling")
 
 
+def _simple_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield the layers of a network, and those of networks inside it in their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Sequential) or _is_functional(layer):
+            yield from (each for each in _simple_layers(layer) if not _is_input(each))
+        else:
+            yield layer
+
+
+def _is_functional(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
+
+
+def _is_input(layer: keras.Layer) -> bool:
+    return isinstance(layer, layers.InputLayer)
+
+
+def _output_shape(layer: keras.Layer) -> tuple[int | None, ...]:
+    """Return what a layer puts out without the batch axis; () where only its call knows."""
+    try:
+        return tuple(layer.output.shape[1:])
+    except (AttributeError, ValueError):  # used twice, several outputs, or inside a subclass
+        return ()
+
+
 def _operations(layer: keras.Layer) -> int:
     """Return multiply-accumulates of one image: kernel elements times places it is applied."""
     kernels = [v for v in layer.weights if "kernel" in v.name]
-    places = layer.output.shape[1:-1] if len(layer.output.shape) == 4 else ()
+    shape = _output_shape(layer)
+    places = [side or 0 for side in shape[:-1]] if len(shape) == 3 else []
+    if not shape:
+        return 0
     return sum(int(np.prod(v.shape)) for v in kernels) * int(np.prod(places, dtype=np.int64))

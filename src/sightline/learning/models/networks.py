@@ -6,8 +6,7 @@ the recipe's, so a rebuilt network is the same network.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -15,6 +14,8 @@ import numpy.typing as npt
 from keras import layers
 
 from sightline.errors import RecipeError
+from sightline.learning.models import applications, own
+from sightline.learning.models.parts import Parts
 from sightline.recipes import Recipe
 
 _Stack = list[keras.Layer]
@@ -26,6 +27,7 @@ def build(
     *,
     class_shares: npt.NDArray[np.float64] | None = None,
     policy: str = "float32",
+    training: bool = False,
 ) -> keras.Model:
     """Return a new network for a recipe, built, with its initial weights.
 
@@ -38,21 +40,27 @@ def build(
         num_classes: K, at least 2.
         class_shares: (K,) shares of the training images; the output then starts at them.
         policy: "float32" or "mixed_bfloat16".
+        training: With layers that train fast (`normalising`); without them, a file of the network
+            can be read by Keras alone. Weights and predictions are the same.
 
     Raises:
         RecipeError: The recipe gives another number of dropout rates than the network has, or
-            an image too small for it.
+            an image too small for it; or as `own.called` and `applications.features`.
     """
-    seeds = itertools.count(recipe.seed * 1000 + 1)
+    if ":" in recipe.model.network:
+        return own.called(recipe, num_classes, policy)
+    make = Parts(recipe, training)
     height, width = _size(recipe)
     shape = (height, width, int(recipe.data.channels))
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         inputs = keras.Input(shape, name="image")
-        features = _NETWORKS[recipe.model.network](recipe, inputs, seeds)
-        head = _head(num_classes, next(seeds))
-        model = keras.Model(inputs, head(features), name=recipe.model.network.replace("-", "_"))
+        network = recipe.model.network
+        features = _NETWORKS.get(network, applications.features)(inputs, make)
+        head = make.head(num_classes)
+        name = network.replace("-", "_").replace("/", "_")
+        model = keras.Model(inputs, head(features), name=name)
         if class_shares is not None:  # assigned: an initializer of ours would not load in Keras
             head.bias.assign(initial_bias(class_shares))
         return model
@@ -67,121 +75,123 @@ def build(
         keras.config.set_dtype_policy(previous)
 
 
-def _skin_binary(
-    recipe: Recipe, inputs: keras.KerasTensor, seeds: Iterator[int]
-) -> keras.KerasTensor:
-    first, second, third = _dropout(recipe, 3)
+def _skin_binary(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
+    first, second, third = make.rates(3)
     return _apply(
         inputs,
         [
-            _conv(16, 3, seeds),
+            make.conv(16, 3),
             layers.MaxPooling2D(2),
-            layers.Dropout(first, seed=next(seeds)),
-            _conv(32, 3, seeds),
+            make.dropout(first),
+            make.conv(32, 3),
             layers.MaxPooling2D(2),
-            layers.Dropout(second, seed=next(seeds)),
+            make.dropout(second),
             layers.Flatten(),
-            _dense(512, seeds),
-            layers.Dropout(third, seed=next(seeds)),
+            make.dense(512),
+            make.dropout(third),
         ],
     )
 
 
-def _ham10000(recipe: Recipe, inputs: keras.KerasTensor, seeds: Iterator[int]) -> keras.KerasTensor:
-    first, second = _dropout(recipe, 2)
-    padding = recipe.model.padding
+def _ham10000(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
+    first, second = make.rates(2)
+    padding = make.recipe.model.padding
     return _apply(
         inputs,
         [
-            _conv(30, 5, seeds, padding),
-            _conv(30, 3, seeds, padding),
-            layers.BatchNormalization(),
+            make.conv(30, 5, padding),
+            make.conv(30, 3, padding),
+            make.batch_normalisation(),
             layers.MaxPooling2D(2),
-            _conv(20, 3, seeds, padding),
-            _conv(15, 3, seeds, padding),
-            layers.GroupNormalization(3),
+            make.conv(20, 3, padding),
+            make.conv(15, 3, padding),
+            make.group_normalisation(3),
             layers.MaxPooling2D(2),
-            _conv(10, 3, seeds, padding),
+            make.conv(10, 3, padding),
             layers.Flatten(),
-            layers.LayerNormalization(),
-            _dense(256, seeds),
-            layers.BatchNormalization(),
-            layers.Dropout(first, seed=next(seeds)),
-            _dense(128, seeds),
-            layers.BatchNormalization(),
-            layers.Dropout(second, seed=next(seeds)),
+            make.layer_normalisation(),
+            make.dense(256),
+            make.batch_normalisation(),
+            make.dropout(first),
+            make.dense(128),
+            make.batch_normalisation(),
+            make.dropout(second),
         ],
     )
 
 
-def _chest_xray(
-    recipe: Recipe, inputs: keras.KerasTensor, seeds: Iterator[int]
-) -> keras.KerasTensor:
-    rates = _dropout(recipe, 5)
-    stack: _Stack = [_conv(16, 3, seeds), _conv(16, 3, seeds), layers.MaxPooling2D(2)]
+def _chest_xray(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
+    rates = make.rates(5)
+    stack: _Stack = [make.conv(16, 3), make.conv(16, 3), layers.MaxPooling2D(2)]
     for filters in (32, 64, 128):
-        stack += _separable_block(filters, seeds)
-    stack.append(layers.Dropout(rates[0], seed=next(seeds)))
-    stack += _separable_block(256, seeds)
-    stack += [layers.Dropout(rates[1], seed=next(seeds)), layers.Flatten()]
+        stack += _separable_block(filters, make)
+    stack.append(make.dropout(rates[0]))
+    stack += _separable_block(256, make)
+    stack += [make.dropout(rates[1]), layers.Flatten()]
     for units, rate in zip((512, 128, 64), rates[2:], strict=True):
-        stack += [
-            _dense(units, seeds),
-            layers.BatchNormalization(),
-            layers.Dropout(rate, seed=next(seeds)),
-        ]
+        stack += [make.dense(units), make.batch_normalisation(), make.dropout(rate)]
     return _apply(inputs, stack)
 
 
-def _basic(recipe: Recipe, inputs: keras.KerasTensor, seeds: Iterator[int]) -> keras.KerasTensor:
-    _dropout(recipe, 0)
-    width = int(recipe.model.width)
-    return _apply(
-        inputs,
-        [
-            _conv(width, 3, seeds),
-            layers.MaxPooling2D(2),
-            _conv(2 * width, 3, seeds),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            _dense(64, seeds),
-        ],
-    )
+def _separable_block(filters: int, make: Parts) -> _Stack:
+    return [
+        make.separable(filters),
+        make.separable(filters),
+        make.batch_normalisation(),
+        layers.MaxPooling2D(2),
+    ]
 
 
-def _residual(recipe: Recipe, inputs: keras.KerasTensor, seeds: Iterator[int]) -> keras.KerasTensor:
+def _basic(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
+    """Two blocks of a convolution each and a dense layer; dropout after each of the three."""
+    rates = make.rates(0, 3) or (0.0, 0.0, 0.0)
+    width = int(make.recipe.model.width)
+    stack: _Stack = []
+    for filters, rate in zip((width, 2 * width), rates, strict=False):
+        stack += [make.conv(filters, 3), *make.chosen_normalisation(filters)]
+        stack += [layers.MaxPooling2D(2), *_dropout(rate, make)]
+    stack += [layers.Flatten(), make.dense(64), *_dropout(rates[2], make)]
+    return _apply(inputs, stack)
+
+
+def _dropout(rate: float, make: Parts) -> _Stack:
+    return [make.dropout(rate)] if rate else []
+
+
+def _residual(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
     """Pre-activation residual blocks (He et al., "Identity mappings in deep residual networks").
 
     Stages of two blocks double their filters and halve the image; images of 64 px or more are
     halved once more at the entrance. Ends in global average pooling, so the head stays small.
     """
-    (rate,) = _dropout(recipe, 1)
-    width = int(recipe.model.width)
-    stride = 2 if min(_size(recipe)) >= 64 else 1
-    x = _plain_conv(width, seeds, stride)(inputs)
-    for stage in range(int(recipe.model.stages)):
+    (rate,) = make.rates(1)
+    width = int(make.recipe.model.width)
+    stride = 2 if min(_size(make.recipe)) >= 64 else 1
+    x = make.plain_conv(width, stride=stride)(inputs)
+    for stage in range(int(make.recipe.model.stages)):
         filters = width * 2**stage
         for block in range(2):
-            x = _residual_block(x, filters, 2 if stage and not block else 1, seeds)
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+            x = _residual_block(x, filters, 2 if stage and not block else 1, make)
+    x = _activated(x, make)
     x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dropout(rate, seed=next(seeds))(x)
+    return make.dropout(rate)(x)
 
 
 def _residual_block(
-    x: keras.KerasTensor, filters: int, stride: int, seeds: Iterator[int]
+    x: keras.KerasTensor, filters: int, stride: int, make: Parts
 ) -> keras.KerasTensor:
-    active = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    active = _activated(x, make)
     if stride != 1 or x.shape[-1] != filters:
-        x = layers.Conv2D(
-            filters, 1, strides=stride, use_bias=False, kernel_initializer=_he(seeds)
-        )(active)
-    y = _plain_conv(filters, seeds, stride)(active)
-    y = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(y))
-    return layers.Add()([x, _plain_conv(filters, seeds)(y)])
+        x = make.plain_conv(filters, 1, stride)(active)
+    y = _activated(make.plain_conv(filters, stride=stride)(active), make)
+    return layers.Add()([x, make.plain_conv(filters)(y)])
 
 
-_NETWORKS: dict[str, Callable[[Recipe, keras.KerasTensor, Iterator[int]], keras.KerasTensor]] = {
+def _activated(x: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
+    return _apply(x, [*make.chosen_normalisation(x.shape[-1]), layers.ReLU()])
+
+
+_NETWORKS: dict[str, Callable[[keras.KerasTensor, Parts], keras.KerasTensor]] = {
     "skin-binary": _skin_binary,
     "ham10000": _ham10000,
     "chest-xray": _chest_xray,
@@ -200,83 +210,10 @@ def initial_bias(class_shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
     return np.asarray(np.log(shares[1:] / shares[:1]) if len(shares) == 2 else np.log(shares))
 
 
-def _head(num_classes: int, seed: int) -> keras.Layer:
-    """Return the output layer: one sigmoid for two classes, softmax otherwise."""
-    binary = num_classes == 2
-    return layers.Dense(
-        1 if binary else num_classes,
-        activation="sigmoid" if binary else "softmax",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-        dtype="float32",
-        name="probabilities",
-    )
-
-
 def _apply(x: keras.KerasTensor, stack: _Stack) -> keras.KerasTensor:
     for layer in stack:
         x = layer(x)
     return x
-
-
-def _conv(filters: int, kernel: int, seeds: Iterator[int], padding: str = "same") -> keras.Layer:
-    return layers.Conv2D(
-        filters,
-        kernel,
-        padding=padding,
-        activation="relu",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-    )
-
-
-def _plain_conv(filters: int, seeds: Iterator[int], stride: int = 1) -> keras.Layer:
-    return layers.Conv2D(
-        filters,
-        3,
-        strides=stride,
-        padding="same",
-        use_bias=False,  # batch normalisation follows and has one
-        kernel_initializer=_he(seeds),
-    )
-
-
-def _separable_block(filters: int, seeds: Iterator[int]) -> _Stack:
-    return [
-        *(
-            layers.SeparableConv2D(
-                filters,
-                3,
-                padding="same",
-                activation="relu",
-                depthwise_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-                pointwise_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-            )
-            for _ in range(2)
-        ),
-        layers.BatchNormalization(),
-        layers.MaxPooling2D(2),
-    ]
-
-
-def _dense(units: int, seeds: Iterator[int]) -> keras.Layer:
-    return layers.Dense(
-        units,
-        activation="relu",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-    )
-
-
-def _he(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    return keras.initializers.HeNormal(seed=next(seeds))
-
-
-def _dropout(recipe: Recipe, count: int) -> tuple[float, ...]:
-    rates = recipe.model.dropout
-    if len(rates) != count:
-        raise RecipeError(
-            f"network {recipe.model.network!r} has {count} dropout layers, and model.dropout "
-            f"gives {len(rates)} rates: {list(rates)}"
-        )
-    return rates
 
 
 def _size(recipe: Recipe) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.learning.training.freezing import freeze
 from sightline.learning.training.loop import Outcome, fit
 from sightline.learning.training.objective import class_weights, compile_model
 from sightline.learning.training.saving import Keeper
@@ -15,4 +16,5 @@ __all__ = [
     "class_weights",
     "compile_model",
     "fit",
+    "freeze",
 ]

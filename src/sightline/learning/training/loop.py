@@ -6,6 +6,7 @@ keeps no exact state; so the loop is ours, and the step inside stays Keras'.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
-from sightline.learning.training import telling, variables
+from sightline.learning.training import freezing, randomness, telling, variables
 from sightline.learning.training.averaging import averaged_weights
 from sightline.learning.training.interruption import StopRequest, stop_requests
 from sightline.learning.training.listening import Listeners
@@ -82,7 +83,7 @@ def fit(
         while loop.goes_on():
             if not loop.run_epoch():
                 break
-        loop.save()
+        loop.save(last=True)
     listeners.to_keras.on_train_end()
     return loop.outcome()
 
@@ -109,33 +110,40 @@ class _Loop:
 
     def is_over(self) -> bool:
         """Say whether the recipe wants no further epoch."""
-        patience = self.recipe.stop.patience
-        early = patience and self.standing.stop.wait >= patience
-        return bool(early) or self.standing.epoch >= int(self.recipe.train.epochs)
+        standing, stop = self.standing, self.recipe.stop
+        early = stop.patience and standing.stop.wait >= stop.patience
+        done = standing.epoch >= int(self.recipe.train.epochs)
+        return bool(early) or done or standing.is_late(stop.minutes)
 
     def run_epoch(self) -> bool:
         """Run what is left of the epoch in hand; False when asked to stop in the middle."""
         standing, epochs = self.standing, self.recipe.train.epochs
         self.began = time.perf_counter()
+        if standing.epoch >= self.recipe.model.frozen_epochs:
+            self._thaw()
         if not standing.batch:
             self.listeners.to_keras.on_epoch_begin(standing.epoch)
-        total = len(self.train) + len(self.validation)
+        total = len(self.train) + len(self.validation) * (1 + self.model.optimizer.use_ema)
         with self.progress.step(f"epoch {standing.epoch + 1}/{epochs}", total) as step:
             step.advance(standing.batch)
             if not self._train(step):
+                return False
+            raw = self._validate_raw(step)
+            if raw is None:
                 return False
             with averaged_weights(self.model):
                 row = telling.describe(standing, self.train, self.recipe, self.model)
                 validated = self._validate(step)
                 if not validated:
                     return False
-                row |= validated | telling.costs(standing.tally, self._seconds())
+                seconds = self._seconds()
+                row |= validated | raw | telling.costs(standing.tally, seconds)
                 row |= {"faults": len(self.train.faults), "val_faults": len(self.validation.faults)}
                 improved = standing.best.better(row[standing.best.column])
                 self.keeper.epoch_done(self.model, row, best=improved)
                 lowered = standing.rate.epoch_done(row["val_loss"])
                 standing.stop.better(row[standing.stop.column])
-                standing.epoch_done()
+                standing.epoch_done(seconds)
                 self.listeners.to_keras.on_epoch_end(row["epoch"], row)
         self.progress.say(telling.epoch_in_words(row, int(epochs), improved))
         faults = [*self.train.faults.values(), *self.validation.faults.values()]
@@ -149,11 +157,12 @@ class _Loop:
     def _train(self, step: Step) -> bool:
         """Train on the batches that are left; False when asked to stop."""
         standing, train = self.standing, self.train
+        share = freezing.share_of_rate(self.recipe, standing.epoch)
         before = time.perf_counter()
         for batch in train.epoch(standing.epoch):
             ready = time.perf_counter()
             number, rate = standing.batch, standing.rate
-            wanted = rate.at(standing.epoch * len(train) + number)
+            wanted = rate.at(standing.epoch * len(train) + number) * share
             if wanted != rate.current:  # set when it changes: a user's callback may set it too
                 self.model.optimizer.learning_rate = rate.current = wanted
             self.listeners.to_keras.on_train_batch_begin(number)
@@ -185,13 +194,19 @@ class _Loop:
             labels.append(scored.labels[scored.readable])
             step.advance(note="validation")
         together, true = np.concatenate(probabilities), np.concatenate(labels)
-        confusion = evaluation.confusion_matrix(true, together.argmax(axis=1), together.shape[1])
-        metrics = evaluation.scores_from_confusion(confusion)
-        columns = {*self.recipe.train.metrics, *telling.watched(self.recipe)}
+        columns = sorted({*self.recipe.train.metrics, *telling.watched(self.recipe)})
+        scores = evaluation.validation_scores(together, true, columns)
         return {
             "val_loss": evaluation.cross_entropy(together, true),
-            **{f"val_{name}": metrics[name] for name in sorted(columns)},
+            **{f"val_{name}": value for name, value in scores.items()},
         }
+
+    def _validate_raw(self, step: Step) -> dict[str, Any] | None:
+        """Return the val_loss of the trained weights where their average is judged; None: stop."""
+        if not self.model.optimizer.use_ema:
+            return {}
+        validated = self._validate(step)
+        return {"raw_val_loss": validated["val_loss"]} if validated else None
 
     def _check_finite(self, loss: float, rows: npt.NDArray[np.int64]) -> None:
         if np.isfinite(loss):
@@ -207,8 +222,8 @@ class _Loop:
         """Return what the epoch in hand has taken, in all processes."""
         return self.standing.seconds + time.perf_counter() - self.began
 
-    def save(self) -> None:
-        """Write a checkpoint, once anything was trained."""
+    def save(self, *, last: bool = False) -> None:
+        """Write a checkpoint, once anything was trained; the last one has to succeed."""
         standing = self.standing
         if not (standing.epoch or standing.batch):
             return
@@ -220,20 +235,30 @@ class _Loop:
             "standing": plain,
             "stream": self.train.state(),
             "callbacks": self.listeners.state(),
+            "randomness": randomness.state(),
+            "frozen": freezing.is_frozen(self.model, self.recipe),
         }
         step = standing.epoch * len(self.train) + standing.batch
-        self.keeper.save(step, variables.read(self.model), meta)
+        self.keeper.save(step, variables.read(self.model), meta, last=last)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to where a checkpoint was saved."""
         meta: Mapping[str, Any] = checkpoint.meta
+        if not meta["frozen"]:
+            self._thaw()
         self._compile_in_order()
         variables.assign(self.model, checkpoint.tensors)
         self.standing.restore(meta["standing"])
-        if self.standing.batch:
-            self.train.resume(meta["stream"])
+        self.train.resume(meta["stream"])
         self.keeper.restore(meta, epochs=self.standing.epoch)
         self.listeners.restore(meta["callbacks"])
+        randomness.restore(meta.get("randomness", {}))  # last: what is above may have drawn
+
+    def _thaw(self) -> None:
+        """Let the whole network learn, if it does not yet."""
+        if freezing.is_frozen(self.model, self.recipe):
+            freezing.thaw(self.model, self.recipe, len(self.train.class_names))
+            self.standing.rate.current = math.nan  # the new optimizer is to be told the rate
 
     def _compile_in_order(self) -> None:
         """Take a step of each size that there is, the large one first, as an epoch does.

@@ -49,7 +49,9 @@ class Keeper:
     events: runs.Events = field(init=False)
     cadence: Cadence = field(init=False)
     _best: dict[str, npt.NDArray[np.generic]] | None = None
+    _lines: list[Mapping[str, Any]] = field(default_factory=list)  # not yet in the history
     _failed: int = 0
+    _told_of_events: bool = False
 
     def __post_init__(self) -> None:
         self.events = runs.Events(self.run / "events")
@@ -66,21 +68,37 @@ class Keeper:
             best: Whether this epoch is better than all before.
         """
         # First, so that no weights are ever kept of an epoch that the history does not know.
-        runs.append_history(self.run / "history.jsonl", row)
+        self._lines.append(row)
+        try:
+            self._write_lines()
+        except OSError as error:
+            told = f"the history of {self.run} cannot be written: {error.strerror or error}"
+            self.progress.say(f"{told}. It is kept in memory and will be tried again.")
         self.events.add(row)
+        if self.events.trouble and not self._told_of_events:
+            self._told_of_events = True
+            self.progress.say(f"no more TensorBoard events are written: {self.events.trouble}")
         if best or not self.card:  # without a finite value, the first epoch is all there is
             self._best = {name: np.array(array) for name, array in get_weights(model).items()}
             self.card = self._card(runs.fingerprint(self.run, self._best))
             self.card |= {"best_epoch": row["epoch"], "best_value": row[self.recipe.train.best]}
         self.card["last_epoch"] = row["epoch"]
 
-    def save(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
+    def save(
+        self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any], *, last: bool = False
+    ) -> None:
         """Write a checkpoint, and before it what it relies on.
 
         Where that fails, what was there stands, and it is tried again when the next one is due.
 
+        Args:
+            step: Of the whole training.
+            tensors: What `variables.read` returned.
+            meta: Everything else.
+            last: No other one will be due.
+
         Raises:
-            RunError: It failed several times in a row.
+            RunError: It failed several times in a row, or was the last.
         """
         started = time.perf_counter()
         try:
@@ -88,10 +106,11 @@ class Keeper:
         except OSError as error:
             self._failed += 1
             told = f"no checkpoint could be written in {self.run}: {error.strerror or error}"
-            if self._failed >= _TRIES:
+            if self._failed >= _TRIES or last:
                 raise RunError(
-                    f"{told}, {_TRIES} times in a row. Free some space or mend the disk, then go "
-                    "on with --resume: the last checkpoint stands."
+                    f"{told}{'' if last else f', {_TRIES} times in a row'}. Free some space or "
+                    f"mend the disk; what was saved before stands. Go on: sightline train --resume "
+                    f"{self.run}"
                 ) from error
             self.progress.say(f"{told}. The one before stands; it will be tried again.")
         else:
@@ -108,7 +127,13 @@ class Keeper:
         }
         runs.save_checkpoint(self.run, step, tensors, {**meta, **about})
 
+    def _write_lines(self) -> None:
+        while self._lines:
+            runs.append_history(self.run / "history.jsonl", self._lines[0])
+            del self._lines[0]
+
     def _write_best(self) -> None:
+        self._write_lines()
         if self._best is not None:
             runs.write_tensors(
                 self.run / "best.safetensors", self._best, epoch=self.card["best_epoch"]
@@ -131,6 +156,9 @@ class Keeper:
         """Write what still waits, also after an error, and end the events."""
         try:
             self._write_best()
+        except OSError as error:  # after an error that says so, or else it is missed at once
+            told = f"the best weights could not be written in {self.run}"
+            self.progress.say(f"{told}: {error.strerror or error}")
         finally:
             self.events.close()
 

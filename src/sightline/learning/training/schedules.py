@@ -1,4 +1,7 @@
-"""The learning rate, and when to stop: small pieces with a state that can be saved."""
+"""The learning rate, and when to stop: small pieces with a state that can be saved.
+
+A step is a batch, also where the weights change at every so many of them (train.accumulate).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.recipes import Recipe
+
+_CYCLE_BEGINS, _CYCLE_ENDS = 1 / 25, 1 / 250_000  # of the peak
 
 
 @dataclass(slots=True)
@@ -71,18 +76,21 @@ class LearningRate:
         return cls(recipe, steps_per_epoch, Watch("val_loss"), recipe.train.learning_rate)
 
     def at(self, step: int) -> float:
-        """Return the rate of a 0-based step of the whole training."""
+        """Return the rate of a 0-based step of the whole training.
+
+        A pure function of the step, but for "plateau", which goes by what the epochs came to.
+        """
         base, schedule = self.recipe.train.learning_rate, self.recipe.schedule
+        epoch = step // self.steps_per_epoch
         if schedule.kind == "exponential":
-            epoch = step // self.steps_per_epoch
             return base * float(schedule.rate ** (epoch / schedule.epochs))
-        if schedule.kind == "cosine":
+        if schedule.kind == "step":
+            return base * float(schedule.factor ** (epoch // schedule.epochs))
+        if schedule.kind in ("cosine", "one-cycle"):
             assert self.recipe.train.epochs != "auto", "the recipe is resolved before training"
             total = self.recipe.train.epochs * self.steps_per_epoch
             warm = max(1, round(schedule.warmup * total))
-            if step < warm:
-                return base * (step + 1) / warm
-            return base * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - 1 - warm)))
+            return base * (_cosine if schedule.kind == "cosine" else _one_cycle)(step, warm, total)
         return base * self.factor
 
     def epoch_done(self, val_loss: float) -> str:
@@ -108,3 +116,43 @@ class LearningRate:
         """Take the state that `to_dict` returned."""
         self.current, self.factor = plain["current"], plain["factor"]
         self.plateau.restore(plain["plateau"])
+
+
+def another_fits(minutes: float, *, spent: float, longest: float) -> bool:
+    """Say whether an epoch may begin that must not end later than `minutes` after the start.
+
+    It is expected to take as long as the longest so far; the first may always begin.
+
+    Args:
+        minutes: The limit; 0 = none.
+        spent: Seconds since the start, of all processes that worked on the training.
+        longest: Seconds of the longest epoch so far; 0 before there is one.
+    """
+    return not minutes or not longest or spent + longest <= 60 * minutes
+
+
+def _cosine(step: int, warm: int, total: int) -> float:
+    """Return the share of the peak: up in equal parts over `warm` steps, then half a cosine to 0.
+
+    Both ends are reached: the peak at step `warm` - 1, 0 at the last of `total`.
+    """
+    if step < warm:
+        return (step + 1) / warm
+    return _half_cosine(1.0, 0.0, (step - warm) / max(1, total - 1 - warm))
+
+
+def _one_cycle(step: int, warm: int, total: int) -> float:
+    """Return the share of the peak: half a cosine up from 1/25, then half a one to 1/250,000.
+
+    Both ends are reached: the peak at step `warm` - 1, the end at the last of `total`. The second
+    part begins at the peak, so that no share is repeated.
+    """
+    peak = warm - 1
+    if step < peak:
+        return _half_cosine(_CYCLE_BEGINS, 1.0, step / peak)
+    return _half_cosine(1.0, _CYCLE_ENDS, (step - peak) / max(1, total - 1 - peak))
+
+
+def _half_cosine(begin: float, end: float, done: float) -> float:
+    """Return what lies between two values, `done` 0..1 of the way along half a cosine."""
+    return end + (begin - end) * 0.5 * (1 + math.cos(math.pi * done))

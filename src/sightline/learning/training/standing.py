@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.learning.training.schedules import LearningRate, Watch
+from sightline.judging import evaluation
+from sightline.learning.training.objective import BINS
+from sightline.learning.training.schedules import LearningRate, Watch, another_fits
 from sightline.recipes import Recipe
 
 
@@ -19,6 +21,8 @@ class Tally:
 
     Attributes:
         confusion: (K, K) counts.
+        ranks: (C, 2, BINS) counts by probability, as `StepTally` explains; C is 0 where no area
+            is asked for.
         entropy: Plain cross-entropy, summed over images.
         objective: What is optimised, summed over images.
         records: Records handed out.
@@ -28,6 +32,7 @@ class Tally:
     """
 
     confusion: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int64]
     entropy: float = 0.0
     objective: float = 0.0
     records: int = 0
@@ -36,9 +41,12 @@ class Tally:
     computing: float = 0.0
 
     @classmethod
-    def empty(cls, num_classes: int) -> Tally:
-        """Return the tally of no steps."""
-        return cls(np.zeros((num_classes, num_classes), np.int64))
+    def empty(cls, num_classes: int, *, areas: bool = False) -> Tally:
+        """Return the tally of no steps, with counts by probability if areas are asked for."""
+        ranked = len(evaluation.ranked(num_classes)) if areas else 0
+        return cls(
+            np.zeros((num_classes, num_classes), np.int64), np.zeros((ranked, 2, BINS), np.int64)
+        )
 
     @property
     def images(self) -> int:
@@ -48,12 +56,14 @@ class Tally:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         plain = {name: getattr(self, name) for name in self.__slots__}
-        return plain | {"confusion": self.confusion.tolist()}
+        return plain | {"confusion": self.confusion.tolist(), "ranks": self.ranks.tolist()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Tally:
         """Return what `to_dict` wrote."""
-        return cls(**{**plain, "confusion": np.asarray(plain["confusion"], np.int64)})
+        counts = {name: np.asarray(plain[name], np.int64) for name in ("confusion", "ranks")}
+        counts["ranks"] = counts["ranks"].reshape(-1, 2, BINS)
+        return cls(**{**plain, **counts})
 
 
 @dataclass(slots=True)
@@ -68,6 +78,8 @@ class Standing:
         best: What is better than all before.
         stop: What early stopping follows.
         seconds: Of the epoch in hand that earlier processes took.
+        spent: Seconds of all finished epochs.
+        longest: Seconds of the longest of them.
     """
 
     rate: LearningRate
@@ -76,7 +88,9 @@ class Standing:
     tally: Tally
     epoch: int = 0
     batch: int = 0
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0
+    spent: float = 0.0
+    longest: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe, steps: int, num_classes: int) -> Standing:
@@ -91,13 +105,22 @@ class Standing:
             LearningRate.of(recipe, steps),
             Watch(recipe.train.best),
             Watch(recipe.stop.monitor, recipe.stop.min_delta),
-            Tally.empty(num_classes),
+            Tally.empty(num_classes, areas="auc" in recipe.train.metrics),
         )
 
-    def epoch_done(self) -> None:
-        """Go on to the next epoch."""
+    def epoch_done(self, seconds: float) -> None:
+        """Go on to the next epoch; the one in hand took so many seconds, in all processes."""
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        self.tally = Tally.empty(len(self.tally.confusion))
+        self.spent, self.longest = self.spent + seconds, max(self.longest, seconds)
+        self.tally = Tally.empty(len(self.tally.confusion), areas=len(self.tally.ranks) > 0)
+
+    def is_late(self, minutes: float) -> bool:
+        """Say whether another epoch would end later than `minutes` after the start; 0 = never.
+
+        One that has begun is not broken off.
+        """
+        fits = another_fits(minutes, spent=self.spent, longest=self.longest)
+        return not fits and not self.batch
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values; floats come back to the last bit."""
@@ -105,6 +128,8 @@ class Standing:
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self.seconds,
+            "spent": self.spent,
+            "longest": self.longest,
             "tally": self.tally.to_dict(),
             "rate": self.rate.to_dict(),
             "best": self.best.to_dict(),
@@ -115,6 +140,7 @@ class Standing:
         """Become what `to_dict` wrote of a training of the same recipe."""
         self.epoch, self.batch = int(plain["epoch"]), int(plain["batch"])
         self.seconds = float(plain["seconds"])
+        self.spent, self.longest = float(plain["spent"]), float(plain["longest"])
         self.tally = Tally.from_dict(plain["tally"])
         self.rate.restore(plain["rate"])
         self.best.restore(plain["best"])

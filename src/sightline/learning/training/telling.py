@@ -30,6 +30,9 @@ def count(tally: Tally, logs: Mapping[str, Any], weights: npt.NDArray[np.float32
     """
     confusion = np.asarray(keras.ops.convert_to_numpy(logs["confusion"]))
     tally.confusion += np.rint(confusion).astype(np.int64).reshape(tally.confusion.shape)
+    if len(tally.ranks):
+        ranks = np.asarray(keras.ops.convert_to_numpy(logs["ranks"]))
+        tally.ranks += np.rint(ranks).astype(np.int64).reshape(tally.ranks.shape)
     tally.entropy += float(logs["entropy"])
     tally.objective += float(logs["loss"]) * len(weights)  # the last batch may be smaller
     tally.records += len(weights)
@@ -41,30 +44,39 @@ def describe(
 ) -> dict[str, Any]:
     """Return the training half of an epoch's line.
 
+    `images` were seen, `distinct` of them different: with oversampling an image comes several
+    times. One whose file could not be read in this epoch is in neither.
+
     Raises:
         RunError: The images that were seen do not add up.
     """
     tally = standing.tally
     # Faults of this epoch, not of the stream: what could not be read once may be readable again.
     expected = train.num_records - tally.unread
-    if tally.records != train.num_records or tally.images != expected:
+    distinct = train.distinct(standing.epoch)
+    if tally.records != train.num_records or not distinct <= tally.images == expected:
         raise RunError(
-            f"epoch {standing.epoch + 1} saw {tally.images} images where {expected} were expected"
+            f"epoch {standing.epoch + 1} saw {tally.images} images, {distinct} of them different, "
+            f"where {expected} were expected, so its figures would be wrong. What was reached "
+            "before is kept: go on from there with --resume."
         )
     metrics = evaluation.scores_from_confusion(tally.confusion)
+    if len(tally.ranks):
+        metrics["auc"] = evaluation.area_from_counts(tally.ranks)
     return {
         "epoch": standing.epoch,
         "objective": tally.objective / tally.images,
         "loss": tally.entropy / tally.images,
         **{name: metrics[name] for name in recipe.train.metrics},
         "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+        "images": tally.images,
+        "distinct": distinct,
     }
 
 
 def costs(tally: Tally, seconds: float) -> dict[str, Any]:
     """Return what the epoch took; `seconds` with its validation."""
     return {
-        "images": tally.images,
         "seconds": round(seconds, 3),
         "seconds_waiting": round(tally.waiting, 3),
         "seconds_computing": round(tally.computing, 3),
@@ -110,6 +122,11 @@ def end_in_words(done: int, recipe: Recipe, standing: Standing) -> str:
         return (
             f"Stopped early after {done} epochs: no better {standing.stop.column} "
             f"for {recipe.stop.patience}."
+        )
+    if standing.is_late(recipe.stop.minutes):
+        return (
+            f"Stopped after {done} epoch{'s' * (done > 1)}: another would not end within "
+            f"{recipe.stop.minutes:g} minutes."
         )
     return f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
 

@@ -2,6 +2,8 @@
 
 compiled  machine code by Numba: the one that is used
 opencv    the same, where Numba does not load
+blending  two pictures made one, and rectangles painted over, before the scaling
+overlaid  that in machine code
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +25,7 @@ import numpy.typing as npt
 from sightline.data.stream.augment import Changes, no_changes
 
 Fill = Literal["nearest", "constant", "reflect", "wrap"]
+Made = TypeVar("Made")
 _FILLS: tuple[Fill, ...] = ("nearest", "constant", "reflect", "wrap")
 
 
@@ -122,9 +126,15 @@ def make_kernel(output: Output, *, engine: Literal["numba", "opencv", "any"] = "
 
 
 def _runner(engine: str, settings: tuple[Any, ...], output: Output) -> Callable[..., None]:
+    def of_batches(module: ModuleType) -> Callable[..., None]:
+        run: Callable[..., None] = module.batch(*settings)
+        return run
+
     if engine != "opencv":
         try:
-            return _numba(settings, output)
+            kernel: Callable[..., None]
+            kernel = loaded("compiled", of_batches, partial(_run_on_nothing, output))
+            return kernel
         except ImportError:
             if engine == "numba":
                 raise
@@ -133,42 +143,46 @@ def _runner(engine: str, settings: tuple[Any, ...], output: Output) -> Callable[
     return opencv.batch(*settings)
 
 
-def _numba(settings: tuple[Any, ...], output: Output) -> Callable[..., None]:
-    """Return the compiled kernel, its machine code loaded or made.
+def loaded(name: str, make: Callable[[ModuleType], Made], try_it: Callable[[Made], None]) -> Made:
+    """Return what a module of this room makes, its machine code loaded or made.
+
+    Args:
+        name: Of the module.
+        make: Returns what is wanted of it.
+        try_it: Lets that load its machine code.
 
     Raises:
         ImportError: Numba does not load.
     """
-    compiled = _imported()
-    run: Callable[..., None] = compiled.batch(*settings)
+    module = _imported(name)
+    made = make(module)
     try:
-        _run_on_nothing(run, output)
+        try_it(made)
     except Exception as error:  # noqa: BLE001 - a damaged file raises what its bytes happen to say
-        folder = compiled.folder()
+        folder = module.folder()
         _keep_elsewhere()
-        run = importlib.reload(compiled).batch(*settings)
-        _run_on_nothing(run, output)  # any other mistake comes again
+        made = make(importlib.reload(module))
+        try_it(made)  # any other mistake comes again
         warnings.warn(
             f"The machine code of the stream's kernels could not be loaded from {folder} or kept "
             f"there ({type(error).__name__}: {error}). It was made anew for this process alone; "
-            "to keep it again, see that there is room, and delete the files compiled.* there.",
+            f"to keep it again, see that there is room, and delete the files {name}.* there.",
             stacklevel=4,
         )
-    return run
+    return made
 
 
-def _imported() -> ModuleType:
-    """Import the compiled kernels.
+def _imported(name: str) -> ModuleType:
+    """Import compiled kernels.
 
     Raises:
         ImportError: Numba does not load.
     """
     try:
-        from sightline.data.stream.kernels import compiled
+        return importlib.import_module(f"{__name__}.{name}")
     except RuntimeError:  # nowhere to keep machine code: a read-only system without a home
         _keep_elsewhere()
-        from sightline.data.stream.kernels import compiled
-    return compiled
+        return importlib.import_module(f"{__name__}.{name}")
 
 
 def _keep_elsewhere() -> None:
@@ -180,7 +194,7 @@ def _keep_elsewhere() -> None:
     numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
 
 
-def _run_on_nothing(run: Callable[..., None], output: Output) -> None:
+def _run_on_nothing(output: Output, run: Callable[..., None]) -> None:
     """Run a kernel on no picture, of memory that can be written and of a file that cannot."""
     none, changes = np.zeros(0, np.int64), no_changes(1)
     source = np.zeros((1, int(np.prod(output.shape))), np.uint8)

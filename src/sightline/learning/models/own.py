@@ -1,0 +1,263 @@
+"""A network of the user's own: a Keras model that was given, or a function that makes one."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from sightline.errors import RecipeError
+from sightline.recipes import OWN, Recipe, change_recipe
+
+# Keras and a user's own code can raise any of these.
+ANY = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+_SCALES = 1 / 100  # a Rescaling by less than this expects 0..255
+
+
+def described_by(recipe: Recipe, model: keras.Model) -> tuple[Recipe, list[str]]:
+    """Return the recipe for a model that was given, and what is said about that.
+
+    Its input decides the images' size and channels where the recipe leaves them open, and its
+    layers the precision. Of [model], only the penalties l1 and l2 are left.
+
+    Args:
+        recipe: As asked for, before anything is planned.
+        model: Built or not; its input may leave height and width open.
+
+    Raises:
+        RecipeError: It is no Keras model, or takes images other than the recipe's.
+    """
+    if not isinstance(model, keras.Model):
+        raise RecipeError(
+            f"model must be a Keras 3 model (keras.Model), got {type(model).__module__}."
+            f"{type(model).__name__}. One of tf_keras or torch.nn cannot be trained here."
+        )
+    penalties = {"l1": recipe.model.l1, "l2": recipe.model.l2}
+    changes: dict[str, Any] = {"model": {"network": OWN, **penalties}}
+    changes |= _image(recipe, model)
+    precision = _precision(model)
+    said = [f"Network: the model {model.name!r} that was given; a copy of it is trained."]
+    if precision:
+        changes["precision"] = precision
+        if recipe.precision not in ("auto", precision):
+            said.append(f"Precision {precision}, as its layers are, not {recipe.precision}.")
+    if getattr(model, "compiled", False):
+        optimizer = type(model.optimizer).__name__ if model.optimizer else "no optimizer"
+        said.append(
+            f"What it was compiled with ({optimizer}, its loss and metrics) is not used: the "
+            f"recipe's {recipe.train.optimizer} at {recipe.train.learning_rate:g} and "
+            "cross-entropy are (train.optimizer, train.learning_rate)."
+        )
+    return change_recipe(recipe, changes), said
+
+
+def refuse_double_scaling(recipe: Recipe, model: keras.Model) -> None:
+    """Refuse to scale pixels to 0..1 before a network that does so itself.
+
+    Raises:
+        RecipeError: Both would.
+    """
+    if recipe.data.scaling == "none":
+        return
+    for layer in layers_of(model):
+        if layer.weights or isinstance(layer, layers.Conv2D):
+            return  # what comes later has to do with features
+        if isinstance(layer, layers.Rescaling) and np.max(np.abs(layer.scale)) < _SCALES:
+            raise RecipeError(
+                f"data.scaling {recipe.data.scaling!r} changes the pixels before they reach the "
+                f"network, and its layer {layer.name!r} expects 0..255 and would scale them once "
+                "more. Set data.scaling=none, or take the layer out."
+            )
+
+
+def called(recipe: Recipe, num_classes: int, policy: str) -> keras.Model:
+    """Return what the function named by the recipe makes, from the same seed each time.
+
+    Keras, NumPy and Python draw from the recipe's seed while it works; NumPy and Python then go
+    on as if nothing had been drawn. The function is found from the current folder, too.
+
+    Args:
+        recipe: Its model.network is "module:function".
+        num_classes: K.
+        policy: Under which the layers are made.
+
+    Raises:
+        RecipeError: There is no such module or function, it fails, or returns no Keras model.
+    """
+    named = recipe.model.network
+    function = _function(named)
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(recipe.seed)
+    try:
+        model = function(recipe, num_classes)
+    except ANY as error:
+        raise RecipeError(
+            f"model.network {named!r} was called with the recipe and {num_classes} classes, and "
+            f"failed: {type(error).__name__}: {short(error)}"
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(previous)
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+    if not isinstance(model, keras.Model):
+        raise RecipeError(
+            f"model.network {named!r} returned {type(model).__name__}; it has to return a Keras "
+            "model for the images and classes that it is given"
+        )
+    _image(recipe, model)  # refuses another size
+    return model
+
+
+def scope_of(model: keras.Model | None) -> AbstractContextManager[Any]:
+    """Return the scope in which copies of a model are made: of its tf.distribute strategy."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return nullcontext() if strategy is None else strategy.scope()
+
+
+def called_on(model: keras.Model, inputs: keras.KerasTensor) -> Any:
+    """Return what a model puts out for an input; it is built by that.
+
+    Raises:
+        RecipeError: It fails.
+    """
+    try:
+        return model(inputs)
+    except ANY as error:
+        shape = " x ".join(str(side) for side in inputs.shape[1:])
+        raise RecipeError(
+            f"the model {model.name!r} fails on images of {shape}: {short(error)}"
+        ) from error
+
+
+def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield every layer of a network, those of networks inside it as well."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+
+
+def short(error: BaseException) -> str:
+    """Return what was said, without the dump of configurations that Keras adds."""
+    text = " ".join(str(error).partition("Full object config")[0].split())
+    text = text if len(text) <= 300 else f"{text[:300]} ..."
+    return text if text.endswith((".", "...")) else f"{text}."
+
+
+def _image(recipe: Recipe, model: keras.Model) -> dict[str, Any]:
+    """Return what the model's input says of [data] that the recipe leaves open.
+
+    Raises:
+        RecipeError: It takes other images than the recipe's.
+    """
+    shape = _input_shape(model)
+    if shape is None:
+        return {}
+    if len(shape) != 3:
+        raise RecipeError(
+            f"the model takes inputs of {shape}; images are (height, width, channels)"
+        )
+    changes: dict[str, Any] = {}
+    height, width, channels = shape
+    given, data = (height, width), recipe.data
+    if data.image_size == "auto":
+        if height and width:
+            changes["data.image_size"] = [height, width]
+    elif any(own not in (None, side) for own, side in zip(given, data.image_size, strict=True)):
+        raise RecipeError(
+            f"the model takes images of {height}x{width} (height x width), and the recipe's "
+            f"data.image_size is {data.image_size[0]}x{data.image_size[1]}. Make them the same, or "
+            "leave data.image_size out (auto)."
+        )
+    if channels not in (None, 1, 3):
+        raise RecipeError(f"the model takes {channels} channels; images have 3 (RGB) or 1 (grey)")
+    if channels and data.channels == "auto":
+        changes["data.channels"] = channels
+    elif channels and channels != data.channels:
+        raise RecipeError(
+            f"the model takes {channels} channel{'s' * (channels > 1)}, and the recipe's "
+            f"data.channels is {data.channels}. Make them the same."
+        )
+    return changes
+
+
+def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
+    """Return the shape of one input, None of a model that only a call can build."""
+    if not model.built:
+        return None
+    shape = getattr(model, "input_shape", None)
+    if shape is None and hasattr(model, "get_build_config"):  # subclassed
+        shape = (model.get_build_config() or {}).get("input_shape")
+    if isinstance(shape, (list, dict)):
+        inputs = list(shape.values()) if isinstance(shape, dict) else shape
+        if inputs and isinstance(inputs[0], (list, tuple)):
+            raise RecipeError(f"the model has {len(inputs)} inputs; a classifier here has one")
+    return tuple(shape)[1:] if shape else None
+
+
+def _precision(model: keras.Model) -> str | None:
+    """Return the precision that the model's layers have; None of one without layers yet.
+
+    Raises:
+        RecipeError: One that needs a scaled loss.
+    """
+    names = {layer.dtype_policy.name for layer in layers_of(model)}
+    if foreign := names - {"float32", "mixed_bfloat16", "bfloat16"}:
+        raise RecipeError(
+            f"the model has layers of precision {', '.join(sorted(foreign))}; use float32, or "
+            "mixed_bfloat16, which needs no scaled loss"
+        )
+    if not names:
+        return None
+    return "float32" if names == {"float32"} else "mixed_bfloat16"
+
+
+def _function(named: str) -> Callable[[Recipe, int], object]:
+    module_name, _, name = named.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # last, so that no file beside the images hides a package
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise RecipeError(
+                f"model.network {named!r}: importing {module_name} failed: {short(error)}"
+            ) from error
+        raise RecipeError(
+            f"model.network {named!r}: there is no module {error.name!r}, neither installed nor "
+            f"in the current folder {here}. Start from the folder that has {module_name}.py."
+        ) from error
+    except ANY as error:
+        raise RecipeError(
+            f"model.network {named!r}: importing {module_name} failed: "
+            f"{type(error).__name__}: {short(error)}"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise RecipeError(
+            f"model.network {named!r}: {module.__file__} has no function {name!r}. It is called "
+            f"as {name}(recipe, num_classes) and returns a Keras model."
+        )
+    return function  # type: ignore[no-any-return]
