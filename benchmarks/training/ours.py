@@ -118,7 +118,7 @@ class Training:
         with closing(kept):
             training.fit(
                 self.model,
-                train=self.train,
+                train=[self.train],
                 validation=self.validation,
                 keeper=kept,
                 callbacks=[clock],

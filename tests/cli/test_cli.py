@@ -84,8 +84,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted(COMMANDS) == [
-        "adopt", "audit", "cache", "demo", "doctor", "evaluate", "lr-find", "predict", "preview", "recipes",
-        "report", "runs", "scan", "split", "train",
+        "adopt", "audit", "cache", "demo", "doctor", "evaluate", "export", "import", "lr-find",
+        "predict", "preview", "recipes", "report", "runs", "scan", "split", "train",
     ]  # fmt: skip
 
 

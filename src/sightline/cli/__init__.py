@@ -5,6 +5,7 @@ console   where text, JSON and errors go; exit codes
 data      scan, split
 training  train, demo
 previewing preview
+models    export, import
 rates     lr-find
 judging   predict, evaluate, report
 about     runs, recipes, doctor

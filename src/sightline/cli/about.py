@@ -97,7 +97,7 @@ def _row(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "state": run.state,
         "recipe": run.recipe.name,
-        "images": run.facts.count,
+        "images": run.facts.count or None,
         "epochs": len(history),
         "best epoch": None if best is None else best + 1,
         "val_loss": None if best is None else history["val_loss"][best],

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sightline
-from sightline.cli import about, adopt, cache, data, judging, previewing, rates, training
+from sightline.cli import about, adopt, cache, data, judging, models, previewing, rates, training
 
 app = typer.Typer(
     name="sightline",
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for room in (training, data, judging, previewing, rates, cache, adopt, about):
+for room in (training, data, judging, models, previewing, rates, cache, adopt, about):
     room.add_to(app)
 
 

@@ -70,10 +70,16 @@ class Plan:
             return None
         return class_weights(self.counts)
 
-    def stream_config(self, split: Split) -> StreamConfig:
-        """Return how `split` is streamed: only training is shuffled and augmented."""
+    def stream_config(self, split: Split, *, share: float = 1.0) -> StreamConfig:
+        """Return how `split` is streamed: only training is shuffled and augmented.
+
+        Args:
+            split: Which one.
+            share: Of the recipe's image size.
+        """
         kept = _cache(self.recipe, self.cached)
-        return StreamConfig.of(self.recipe, training=split == "train", cache=kept)
+        training = split == "train"
+        return StreamConfig.of(self.recipe, training=training, cache=kept, share=share)
 
 
 def plan_again(run: Run, *, cached: bool = True) -> Plan:

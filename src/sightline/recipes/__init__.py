@@ -7,6 +7,7 @@ from sightline.recipes.loading import (
     builtin_text,
     change_recipe,
     dump_recipe,
+    flat,
     load_recipe,
 )
 from sightline.recipes.planning import resolve_epochs, resolve_shape
@@ -24,6 +25,7 @@ __all__ = [
     "builtin_text",
     "change_recipe",
     "dump_recipe",
+    "flat",
     "load_recipe",
     "resolve_epochs",
     "resolve_shape",

@@ -82,6 +82,15 @@ def dump_recipe(recipe: Recipe) -> str:
     return tomli_w.dumps(recipe.model_dump(mode="json"))
 
 
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Return the values of a recipe by their dotted names."""
+    return {
+        f"{name}.{key}" if key else name: value
+        for name, section in recipe.model_dump(mode="json").items()
+        for key, value in (section.items() if isinstance(section, dict) else (("", section),))
+    }
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")

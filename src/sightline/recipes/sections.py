@@ -182,7 +182,9 @@ class TrainSection(Section):
         best: Which validation column chooses the best weights.
         metrics: Reported for training and validation, beside loss.
         minutes: Wall-clock budget that an "auto" number of epochs is planned for.
-        log_to: Where each epoch is logged as well, beside TensorBoard's events.
+        log_to: Where each epoch is logged as well, beside TensorBoard's events: "mlflow" (SQLite in
+            the run folder, or as MLFLOW_TRACKING_URI says), "wandb" (offline in the run folder, or
+            as WANDB_MODE says).
         release_memory: Give freed memory back to the system at each epoch's end.
     """
 

@@ -3,7 +3,8 @@
     runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  audit.json  plan.txt
                 run.log  history.jsonl  checkpoints/step-*/  best.safetensors  model.json
                 model.keras  predictions/  evaluation.json  history.png  report.html
-                events/ (TensorBoard)  network.keras (where no recipe describes the network)
+                events/ (TensorBoard)  mlflow/  wandb/ (where train.log_to has them)
+                network.keras (where no recipe describes the network)
 
 Every file but the two logs is written beside its final name, fsynced and renamed, so a reader
 never meets half a file; every line of `history.jsonl` carries its own CRC.
@@ -14,6 +15,7 @@ checkpoints  checkpoints/
 folder       the folder as a whole: made, locked, opened, listed
 journal      run.json and run.log, from the first second to the last
 looks        how often a test split was looked at, by all runs of a user
+trackers     copies of the history for MLflow and Weights & Biases
 tables       rows streamed into a CSV or parquet file
 """
 
@@ -38,6 +40,7 @@ from sightline.runs.files import (
 )
 from sightline.runs.folder import (
     FORMAT_VERSION,
+    IMPORTED,
     NETWORK,
     VALIDATED,
     KeptWeights,
@@ -54,11 +57,14 @@ from sightline.runs.folder import (
 from sightline.runs.journal import Journal, Logged, provenance
 from sightline.runs.looks import count_looks, note_look
 from sightline.runs.tables import check_table_path, write_rows
+from sightline.runs.trackers import About, Tracker, refuse_missing
 
 __all__ = [
     "FORMAT_VERSION",
+    "IMPORTED",
     "NETWORK",
     "VALIDATED",
+    "About",
     "Checkpoint",
     "Events",
     "Journal",
@@ -66,6 +72,7 @@ __all__ = [
     "Logged",
     "Run",
     "Tensors",
+    "Tracker",
     "append_history",
     "check_new",
     "check_table_path",
@@ -84,6 +91,7 @@ __all__ = [
     "provenance",
     "read_history",
     "read_tensors",
+    "refuse_missing",
     "remove_unfinished",
     "save_checkpoint",
     "save_manifest",

@@ -43,6 +43,7 @@ from sightline.runs.files import (
 )
 
 FORMAT_VERSION = 1
+IMPORTED = "imported"  # the state of a run whose model was trained elsewhere
 NETWORK = "network.keras"  # of a run whose recipe does not describe the network
 _IN_RUN_JSON = {"state": str, "started": str, "data": dict, "network": dict}
 _BEGUN = {  # of a training that never came to its first step: run.json is written last
@@ -233,7 +234,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of "training", "finished", "interrupted", "failed".
+        """One of "training", "finished", "interrupted", "failed", "imported".
 
         A training whose process is gone (killed, or the machine was switched off) is interrupted.
         """
@@ -242,7 +243,9 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        """The images it was trained on, with their splits."""
+        """The images it was trained on, with their splits; none of a model from elsewhere."""
+        if self.info["state"] == IMPORTED:
+            return Manifest.make(self.path.absolute(), {"record_id": []})
         return Manifest.load(self.path / "manifest.parquet")
 
     @property
@@ -313,6 +316,8 @@ class Run:
         """
         best = self.model.get("best_epoch") if (self.path / "model.json").exists() else None
         path = self.path / "history.jsonl"
+        if self.info["state"] == IMPORTED:
+            return History.from_rows([])
         rows = read_history(path)
         if best is not None and best >= len(rows):
             raise RunError(

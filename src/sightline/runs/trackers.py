@@ -5,13 +5,14 @@ training ends or slows down because of it: whatever goes wrong there becomes one
 are no more copies then. Unless the user's own variables say otherwise (MLFLOW_TRACKING_URI,
 WANDB_MODE), everything stays in the run folder and nothing is sent anywhere.
 
-    runs/NAME/mlflow/  mlflow.db (mlflow ui --backend-store-uri sqlite:///...)  artifacts/  run.json
-    runs/NAME/wandb/   offline-run-*/ (wandb sync ...)  run.json
+    runs/NAME/mlflow/  mlflow.db (mlflow ui --backend-store-uri sqlite:///...)  tracked.json
+    runs/NAME/wandb/   offline-run-*/ (wandb sync ...)  tracked.json
 """
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import queue
 import threading
@@ -21,13 +22,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from sightline.errors import SetupError, how_to_install
 from sightline.runs.epochs import read_history
 from sightline.runs.files import read_json, write_json
 
-_TO_BEGIN, _TO_END = 45.0, 5.0  # seconds that a thread has, at least, since its start; at the end
+_TO_BEGIN, _TO_END = 45.0, 3.0  # seconds that a thread has, at least, since its start; at the end
+_KNOWN = "tracked.json"
 _AT_ONCE = 100  # parameters or metrics that MLflow takes in one call
 
 Row = Mapping[str, Any]
@@ -65,7 +66,8 @@ def refuse_missing(names: Sequence[str]) -> None:
         SetupError: One is not; the message is the command that installs it.
     """
     for name in names:
-        if importlib.util.find_spec(name) is None:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a mere folder of that name is no package
             raise SetupError(
                 f"train.log_to has {name!r}, whose package is not installed. Install it with: "
                 f"{how_to_install(name)}; or leave it out of train.log_to."
@@ -133,7 +135,7 @@ class Tracker:
                 if row["epoch"] >= sink.next_epoch:
                     sink.add(row)
             sink.close(row)
-        except Exception as error:  # noqa: BLE001: theirs may raise anything, and ends there
+        except Exception as error:  # noqa: BLE001  # theirs may raise anything; it ends here
             self.trouble = " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
@@ -153,10 +155,12 @@ class _MLflow:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         import mlflow
 
+        # That it makes its tables is no news, and what goes wrong is told once, at the end.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
         folder = (about.run / "mlflow").absolute()
         folder.mkdir(parents=True, exist_ok=True)
         place = os.environ.get("MLFLOW_TRACKING_URI")
-        store = place or f"sqlite:///{quote(str(folder / 'mlflow.db'))}"
+        store = place or _store_in(folder)
         self._client = mlflow.MlflowClient(tracking_uri=store)
         self._metric = mlflow.entities.Metric
         known = _known(folder)
@@ -172,11 +176,10 @@ class _MLflow:
         tags = {f"sightline.{name}": value for name, value in about.identity.items()}
         run = self._client.create_run(experiment, tags=tags, run_name=about.run.name)
         self._id = run.info.run_id
-        # What a recipe leaves out is written as well: runs are compared by their parameters.
         params = [mlflow.entities.Param(k, str(v)) for k, v in about.recipe.items()]
         for begin in range(0, len(params), _AT_ONCE):
             self._client.log_batch(self._id, params=params[begin : begin + _AT_ONCE])
-        write_json(folder / "run.json", {"id": self._id, "store": store})
+        write_json(folder / _KNOWN, {"id": self._id, "store": store})
 
     def _experiment(self, artifacts: str) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "sightline")
@@ -230,20 +233,31 @@ class _WandB:
                 x_disable_machine_info=True,
             ),
         )
-        write_json(self._folder / "run.json", {"id": self._id, "epochs": self.next_epoch})
+        self._note()
 
     def add(self, row: Row) -> None:
         self._run.log(numbers(row), step=row["epoch"])
         self.next_epoch = row["epoch"] + 1
-        write_json(self._folder / "run.json", {"id": self._id, "epochs": self.next_epoch})
+        self._note()
 
     def close(self, state: str) -> None:
         self._run.finish(exit_code=0 if state == "finished" else 1)
 
+    def _note(self) -> None:
+        """Note which run it is; an epoch that is logged again after a crash is the same one."""
+        write_json(self._folder / _KNOWN, {"id": self._id, "epochs": self.next_epoch})
+
+
+def _store_in(folder: Path) -> str:
+    """Return the address of a store in a folder; MLflow 3.17 reads a "%" in two ways."""
+    if {"?", "%"} & set(str(folder)):
+        raise ValueError(f"MLflow has no address for a folder with ? or % in its path: {folder}")
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
 
 def _known(folder: Path) -> dict[str, Any]:
     """Return what an earlier process of this training left: which run it is."""
-    path = folder / "run.json"
+    path = folder / _KNOWN
     return read_json(path) if path.exists() else {}
 
 

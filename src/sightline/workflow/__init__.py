@@ -9,6 +9,8 @@ judging    evaluate
 gate       no figure comes out of a split that leaks, unasked
 reporting  report, plot_history
 previewing preview
+exporting  export
+importing  import_model
 rates      find_learning_rate
 machine    doctor
 cache      what the disk keeps of decoded images
@@ -20,6 +22,8 @@ from __future__ import annotations
 
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import scan
+from sightline.workflow.exporting import export
+from sightline.workflow.importing import import_model
 from sightline.workflow.judging import evaluate
 from sightline.workflow.machine import doctor
 from sightline.workflow.predicting import predict
@@ -33,7 +37,9 @@ __all__ = [
     "audit",
     "doctor",
     "evaluate",
+    "export",
     "find_learning_rate",
+    "import_model",
     "plot_history",
     "predict",
     "preview",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sightline import runs
 from sightline.data.stream import Stream
 from sightline.progress import Progress
-from sightline.recipes import Recipe
+from sightline.recipes import NETWORKS, Recipe, flat
 from sightline.records import RecordIndex, Split
 from sightline.records.manifest import index_path
 from sightline.runs import Checkpoint
@@ -42,7 +42,7 @@ def fit(
         resumed: Where to go on; None for the first step.
     """
     from sightline.learning import training
-    from sightline.learning.models import forward
+    from sightline.learning.models import backend, forward
 
     names = plan.manifest.class_names
     with plan.scope():
@@ -53,20 +53,27 @@ def fit(
     # Mapped from the run folder: millions of records cost no memory here.
     index = RecordIndex.open(index_path(path / "manifest.parquet"))
     with (
-        _stream(index, plan, "train", log) as train_stream,
-        _stream(index, plan, "validation", log) as validation,
+        ExitStack() as opened,
         closing(keeper),
         plan.scope(),
+        # Ours have layers that add up in one order.
+        nullcontext() if plan.recipe.model.network in NETWORKS else backend.in_one_order(),
     ):
+        train = [
+            opened.enter_context(_stream(index, plan, "train", log, share=share))
+            for share in plan.recipe.data.grow or (1.0,)
+        ]
+        validation = opened.enter_context(_stream(index, plan, "validation", log))
         outcome = training.fit(
             model,
-            train=train_stream,
+            train=train,
             validation=validation,
             keeper=keeper,
             callbacks=callbacks,
             progress=log,
             resumed=resumed,
         )
+        keeper.state = outcome.state
     if outcome.epochs:
         finished = plan.build()  # without the optimizer and objective, which only training needs
         best, _ = runs.read_tensors(path / "best.safetensors")
@@ -89,19 +96,12 @@ def identity(path: Path, recipe: Recipe) -> dict[str, str]:
     return known | ({"network": runs.file_sha256(network)} if network.exists() else {})
 
 
-def flat(recipe: Recipe) -> dict[str, Any]:
-    """Return the values of a recipe by their dotted names."""
-    return {
-        f"{name}.{key}" if key else name: value
-        for name, section in recipe.model_dump(mode="json").items()
-        for key, value in (section.items() if isinstance(section, dict) else (("", section),))
-    }
-
-
 def may_change(name: str) -> bool:
     """Say whether a value may change in the middle of a training."""
     return name == "train.epochs" or name.startswith(("stop.", "checkpoint."))
 
 
-def _stream(index: RecordIndex, plan: Plan, split: Split, log: Progress) -> Stream:
-    return Stream(index, split=split, config=plan.stream_config(split), say=log.say)
+def _stream(
+    index: RecordIndex, plan: Plan, split: Split, log: Progress, *, share: float = 1.0
+) -> Stream:
+    return Stream(index, split=split, config=plan.stream_config(split, share=share), say=log.say)

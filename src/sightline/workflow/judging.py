@@ -119,6 +119,11 @@ def _external_name(
 def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    if run.state == runs.IMPORTED:
+        raise DataError(
+            f"the model of {run.path} was trained elsewhere, so there is no {split} split. Judge "
+            "it on an external set (--data) that it was not trained on."
+        )
     if not len(manifest.of_split(split)):
         raise DataError(
             f"{run.path} has no {split} images. Judge it on its validation split "

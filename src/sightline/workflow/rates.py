@@ -17,7 +17,7 @@ from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import reports
 from sightline.progress import Progress, Shown
-from sightline.recipes import load_recipe
+from sightline.recipes import NETWORKS, load_recipe
 from sightline.records import Manifest, Split
 from sightline.records.rates import COMPARISON_SCHEMA, RateCurve, RateSearch
 from sightline.workflow.auditing import audit
@@ -131,6 +131,7 @@ def save_rates(curve: RateCurve, folder: str | Path) -> Path:
 def _tried(plan: Plan, wanted: RateSearch, progress: Progress) -> RateCurve:
     """Carry the test out, and the comparison."""
     from sightline.learning import training
+    from sightline.learning.models import backend
     from sightline.learning.training import rates
 
     recipe = plan.recipe
@@ -142,6 +143,8 @@ def _tried(plan: Plan, wanted: RateSearch, progress: Progress) -> RateCurve:
         train = stack.enter_context(_stream(plan, "train", progress))
         validation = stack.enter_context(_stream(plan, "validation", progress))
         stack.enter_context(plan.scope())
+        if recipe.model.network not in NETWORKS:  # ours have layers that add up in one order
+            stack.enter_context(backend.in_one_order())
         with progress.step("learning rates", wanted.steps) as step:
             found = rates.range_test(
                 model, train, wanted, accumulate=recipe.train.accumulate, step=step

@@ -88,7 +88,9 @@ def _contents(run: Run) -> reports.ReportContents:
         randomly_changed=augment.varies(run.recipe.augment),
         mistakes=[_mistakes(run, judged) for judged in evaluations],
         findings=run.findings,
-        reproduce=(
+        reproduce=()
+        if run.state == runs.IMPORTED
+        else (
             f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
             f"--recipe {shlex.quote(f'{run.path}/recipe.toml')}",
             f"sightline evaluate {shlex.quote(str(run.path))}",
@@ -117,6 +119,8 @@ def _doubt(judged: Evaluation) -> tuple[int, bool]:
 def _headline(run: Run, evaluations: Sequence[Evaluation]) -> str:
     """Return one sentence: what was trained, and how good it is on the most honest set."""
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
+    if run.state == runs.IMPORTED:
+        trained = f"{len(run.facts.class_counts)} classes, trained elsewhere"
     if not evaluations:
         return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
     judged = evaluations[0]
@@ -154,6 +158,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 def _data_facts(run: Run) -> list[tuple[str, str]]:
     facts, manifest = run.facts, run.manifest
+    if run.state == runs.IMPORTED:
+        return [("Images", "not known: the model was trained elsewhere")]
     rows = [
         ("Folder", str(manifest.root)),
         ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),

@@ -10,9 +10,9 @@ from sightline import runs
 from sightline.errors import RecipeError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
-from sightline.recipes import Recipe, dump_recipe, load_recipe
+from sightline.recipes import Recipe, dump_recipe, flat, load_recipe
 from sightline.runs import Checkpoint, Journal, Logged, Run
-from sightline.workflow.fitting import fit, flat, identity, may_change
+from sightline.workflow.fitting import fit, identity, may_change
 
 if TYPE_CHECKING:
     import keras
@@ -45,11 +45,14 @@ def resume(
         RunError: There is no run, another process works in it, or its recipe or manifest is not
             the one that it was saved with.
         RecipeError: A change would make it another training.
+        SetupError: A package of train.log_to is not installed.
     """
     folder, shown = Path(path), progress or Shown()
     run = runs.open_run(folder)
     if not isinstance(run.info.get("backend"), str):
         raise RunError(f"{folder / 'run.json'} is damaged: it does not say backend")
+    if run.info["state"] == runs.IMPORTED:
+        raise RunError(f"{folder} holds a model that was trained elsewhere: nothing can be resumed")
     with runs.writing(folder), runs.locked(folder):
         log = Logged(shown, folder / "run.log")
         runs.remove_unfinished(folder)
@@ -61,6 +64,7 @@ def resume(
         if run.info["state"] == "finished" and recipe == run.recipe:
             log.say(f"{folder} is finished already: {run.info['reason']}")
             return run
+        runs.refuse_missing(recipe.train.log_to)
         _write_recipe(run, recipe)
         run = runs.open_run(folder)
         for line in (*damaged, *_differences(run)):

@@ -84,7 +84,8 @@ def train(
             or copies or groups are on two sides of the split.
         RecipeError: A value is wrong or does not fit the data.
         RunError: `out` already holds something, or the objective became NaN or infinite.
-        SetupError: No Keras backend is installed, or another one is loaded already.
+        SetupError: No Keras backend is installed, or another one is loaded already; or a package
+            of train.log_to is missing.
     """
     shown = progress or Shown()
     if resume is not None:
@@ -94,6 +95,7 @@ def train(
             judge(run, Logged(shown, run.path / "run.log"), allow_leak=allow_leak)
         return run
     chosen = load_recipe(recipe, changes)
+    runs.refuse_missing(chosen.train.log_to)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
     audited = audit(manifest_of(data, source), mute=chosen.audit.mute, progress=shown)

@@ -41,7 +41,8 @@ def build(
         class_shares: (K,) shares of the training images; the output then starts at them.
         policy: "float32" or "mixed_bfloat16".
         training: With layers that train fast (`normalising`); without them, a file of the network
-            can be read by Keras alone. Weights and predictions are the same.
+            can be read by Keras alone. Weights and predictions are the same. It takes images of
+            any size where the recipe lets them grow.
 
     Raises:
         RecipeError: The recipe gives another number of dropout rates than the network has, or
@@ -51,7 +52,8 @@ def build(
         return own.called(recipe, num_classes, policy)
     make = Parts(recipe, training)
     height, width = _size(recipe)
-    shape = (height, width, int(recipe.data.channels))
+    grows = training and recipe.data.grow
+    shape = (*((None, None) if grows else (height, width)), int(recipe.data.channels))
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

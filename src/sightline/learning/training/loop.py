@@ -51,7 +51,7 @@ class Outcome:
 def fit(
     model: keras.Model,
     *,
-    train: Stream,
+    train: Sequence[Stream],
     validation: Stream,
     keeper: Keeper,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -65,6 +65,16 @@ def fit(
     the very next step, and ends as if it had never stopped: to the last bit on a processor, with
     the same versions and threads.
 
+    Args:
+        model: Compiled.
+        train: One stream, or several of the same records and growing images, each for an equal
+            part of the epochs.
+        validation: In manifest order, without augmentation.
+        keeper: Has the recipe and writes into the run folder.
+        callbacks: The user's.
+        progress: Where bars and lines go.
+        resumed: Where to go on; None for the first step.
+
     Raises:
         RunError: The objective became NaN or infinite; the message names step and records. Or the
             checkpoint does not fit the model.
@@ -72,9 +82,10 @@ def fit(
     """
     recipe = keeper.recipe
     assert recipe.train.epochs != "auto", "the recipe is resolved before training"
-    listeners = Listeners.of(callbacks, model, recipe, len(train), progress)
-    standing = Standing.of(recipe, len(train), len(train.class_names))
-    loop = _Loop(model, train, validation, keeper, listeners, progress, standing, recipe)
+    steps = len(train[0])
+    listeners = Listeners.of(callbacks, model, recipe, steps, progress)
+    standing = Standing.of(recipe, steps, len(validation.class_names))
+    loop = _Loop(model, tuple(train), validation, keeper, listeners, progress, standing, recipe)
     model.stop_training = False
     listeners.to_keras.on_train_begin()
     if resumed is not None:
@@ -93,7 +104,7 @@ class _Loop:
     """One training in progress."""
 
     model: keras.Model
-    train: Stream
+    trains: tuple[Stream, ...]
     validation: Stream
     keeper: Keeper
     listeners: Listeners
@@ -103,6 +114,16 @@ class _Loop:
     request: StopRequest = field(default_factory=StopRequest)
     told: set[str] = field(default_factory=set)  # files that were said to be unreadable
     began: float = 0.0  # of the epoch, in this process
+
+    @property
+    def train(self) -> Stream:
+        """The stream of the epoch in hand."""
+        return self.trains[self._part()]
+
+    def _part(self) -> int:
+        """Return in which part of the epochs the one in hand is, one part a stream."""
+        parts, epochs = len(self.trains), int(self.recipe.train.epochs)
+        return min(self.standing.epoch * parts // epochs, parts - 1)
 
     def goes_on(self) -> bool:
         """Say whether there is another epoch to run."""
@@ -117,13 +138,13 @@ class _Loop:
 
     def run_epoch(self) -> bool:
         """Run what is left of the epoch in hand; False when asked to stop in the middle."""
-        standing, epochs = self.standing, self.recipe.train.epochs
+        standing, train, epochs = self.standing, self.train, self.recipe.train.epochs
         self.began = time.perf_counter()
         if standing.epoch >= self.recipe.model.frozen_epochs:
             self._thaw()
         if not standing.batch:
             self.listeners.to_keras.on_epoch_begin(standing.epoch)
-        total = len(self.train) + len(self.validation) * (1 + self.model.optimizer.use_ema)
+        total = len(train) + len(self.validation) * (1 + self.model.optimizer.use_ema)
         with self.progress.step(f"epoch {standing.epoch + 1}/{epochs}", total) as step:
             step.advance(standing.batch)
             if not self._train(step):
@@ -132,13 +153,13 @@ class _Loop:
             if raw is None:
                 return False
             with averaged_weights(self.model):
-                row = telling.describe(standing, self.train, self.recipe, self.model)
+                row = telling.describe(standing, train, self.recipe, self.model)
                 validated = self._validate(step)
                 if not validated:
                     return False
                 seconds = self._seconds()
                 row |= validated | raw | telling.costs(standing.tally, seconds)
-                row |= {"faults": len(self.train.faults), "val_faults": len(self.validation.faults)}
+                row |= {"faults": len(train.faults), "val_faults": len(self.validation.faults)}
                 improved = standing.best.better(row[standing.best.column])
                 self.keeper.epoch_done(self.model, row, best=improved)
                 lowered = standing.rate.epoch_done(row["val_loss"])
@@ -146,7 +167,7 @@ class _Loop:
                 standing.epoch_done(seconds)
                 self.listeners.to_keras.on_epoch_end(row["epoch"], row)
         self.progress.say(telling.epoch_in_words(row, int(epochs), improved))
-        faults = [*self.train.faults.values(), *self.validation.faults.values()]
+        faults = [*train.faults.values(), *self.validation.faults.values()]
         telling.say_faults(faults, self.told, self.progress)
         if lowered:
             self.progress.say(lowered)
@@ -186,27 +207,33 @@ class _Loop:
 
     def _validate(self, step: Step) -> dict[str, Any]:
         """Return val_loss and the metrics of the validation split; nothing when asked to stop."""
+        scored = self._score(step)
+        if scored is None:
+            return {}
+        columns = sorted({*self.recipe.train.metrics, *telling.watched(self.recipe)})
+        scores = evaluation.validation_scores(*scored, columns)
+        return {
+            "val_loss": evaluation.cross_entropy(*scored),
+            **{f"val_{name}": value for name, value in scores.items()},
+        }
+
+    def _score(self, step: Step) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]] | None:
+        """Return (N, K) probabilities and (N,) labels of what can be read; None: stop."""
         probabilities, labels = [], []
         for scored in score(self.model, self.validation):
             if self.request.signal_number:
-                return {}
+                return None
             probabilities.append(scored.probabilities[scored.readable])
             labels.append(scored.labels[scored.readable])
             step.advance(note="validation")
-        together, true = np.concatenate(probabilities), np.concatenate(labels)
-        columns = sorted({*self.recipe.train.metrics, *telling.watched(self.recipe)})
-        scores = evaluation.validation_scores(together, true, columns)
-        return {
-            "val_loss": evaluation.cross_entropy(together, true),
-            **{f"val_{name}": value for name, value in scores.items()},
-        }
+        return np.concatenate(probabilities), np.concatenate(labels)
 
     def _validate_raw(self, step: Step) -> dict[str, Any] | None:
         """Return the val_loss of the trained weights where their average is judged; None: stop."""
         if not self.model.optimizer.use_ema:
             return {}
-        validated = self._validate(step)
-        return {"raw_val_loss": validated["val_loss"]} if validated else None
+        scored = self._score(step)
+        return {"raw_val_loss": evaluation.cross_entropy(*scored)} if scored else None
 
     def _check_finite(self, loss: float, rows: npt.NDArray[np.int64]) -> None:
         if np.isfinite(loss):
@@ -246,9 +273,9 @@ class _Loop:
         meta: Mapping[str, Any] = checkpoint.meta
         if not meta["frozen"]:
             self._thaw()
+        self.standing.restore(meta["standing"])
         self._compile_in_order()
         variables.assign(self.model, checkpoint.tensors)
-        self.standing.restore(meta["standing"])
         self.train.resume(meta["stream"])
         self.keeper.restore(meta, epochs=self.standing.epoch)
         self.listeners.restore(meta["callbacks"])
@@ -264,18 +291,19 @@ class _Loop:
         """Take a step of each size that there is, the large one first, as an epoch does.
 
         TensorFlow compiles a second size for any size: begun with the other one, the same batch
-        would be computed by other code, and differ in its last bits.
+        would be computed by other code, and differ in its last bits. The same goes for images
+        that were smaller before.
         """
-        train = self.train
-        largest = train.config.batch_size
-        for size in dict.fromkeys((largest, train.num_records - (len(train) - 1) * largest)):
-            if size < largest or len(train) > 1:
-                classes = len(train.class_names)
-                images = np.zeros((size, *self.model.input_shape[1:]), np.float32)
-                targets = np.zeros((size,) if classes == 2 else (size, classes), np.float32)
-                self.model.train_on_batch(
-                    images, targets, sample_weight=np.ones(size, np.float32), return_dict=True
-                )
+        for train in self.trains[: self._part() + 1]:
+            largest, classes = train.config.batch_size, len(train.class_names)
+            for size in dict.fromkeys((largest, train.num_records - (len(train) - 1) * largest)):
+                if size < largest or len(train) > 1:
+                    pixels = (*train.config.image_size, train.config.channels)
+                    images = np.zeros((size, *pixels), np.float32)
+                    targets = np.zeros((size,) if classes == 2 else (size, classes), np.float32)
+                    self.model.train_on_batch(
+                        images, targets, sample_weight=np.ones(size, np.float32), return_dict=True
+                    )
 
     def outcome(self) -> Outcome:
         """Return how it ended."""

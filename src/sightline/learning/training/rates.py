@@ -28,9 +28,10 @@ from sightline.records import Batch
 from sightline.records.rates import COMPARISON_SCHEMA, CURVE_SCHEMA, FEWEST_RATES, RateSearch
 
 _FAR = 4.0  # times the lowest smoothed objective: fastai's end of a test
+_CAP = 1.2  # times the beginning: what an explosion counts as in the average of its neighbours
 _REACH = 0.4  # decades of rates over which the weight of a neighbour falls to 1/e
 _FIRST = 0.1  # share of the rates that no rule looks at: too few neighbours, as fastai
-_CLEAR = 2.0  # standard errors that the objective has to fall by
+_CLEAR = 4.0  # standard errors that the objective has to fall by; the lowest of many is low
 
 Floats = npt.NDArray[np.float64]
 
@@ -207,7 +208,7 @@ def smooth(objective: Floats, density: float) -> Floats:
     """Return each objective averaged with its neighbours on both sides, so that nothing lags.
 
     Weights fall by 1/e in 0.4 decades and add up to 1, at both ends as well. After the lowest
-    value, what is more than 4 times as high counts as 4 times: else the last steps, where it
+    value, what lies above the beginning counts as little above it: else the last steps, where it
     explodes, would lift the curve before them.
 
     Args:
@@ -219,9 +220,7 @@ def smooth(objective: Floats, density: float) -> Floats:
     weights /= weights.sum(axis=1, keepdims=True)
     rough = weights @ objective
     after = places > np.argmin(rough)
-    return np.asarray(
-        weights @ np.where(after, np.minimum(objective, _FAR * rough.min()), objective)
-    )
+    return np.asarray(weights @ np.where(after, np.minimum(objective, _CAP * rough[0]), objective))
 
 
 def rules(objective: Floats, smoothed: Floats, density: float) -> tuple[int, int] | None:

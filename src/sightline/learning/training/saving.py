@@ -17,7 +17,7 @@ from sightline.errors import RunError
 from sightline.learning.models.forward import get_weights, with_own_scaling
 from sightline.learning.training.cadence import Cadence
 from sightline.progress import Progress
-from sightline.recipes import Recipe
+from sightline.recipes import Recipe, flat
 
 _TRIES = 3  # checkpoints in a row that may fail, e.g. on a full disk
 
@@ -37,6 +37,8 @@ class Keeper:
         identity: What the training is one of; a checkpoint keeps it, and a resume compares.
         card: What `model.json` holds so far.
         events: TensorBoard's copy of the history.
+        trackers: Those of train.log_to.
+        state: How the training ended; "failed" until somebody says otherwise.
         cadence: When the next checkpoint is due.
     """
 
@@ -47,14 +49,19 @@ class Keeper:
     identity: Mapping[str, str] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
     events: runs.Events = field(init=False)
+    trackers: tuple[runs.Tracker, ...] = field(init=False)
+    state: str = "failed"
     cadence: Cadence = field(init=False)
     _best: dict[str, npt.NDArray[np.generic]] | None = None
     _lines: list[Mapping[str, Any]] = field(default_factory=list)  # not yet in the history
     _failed: int = 0
     _told_of_events: bool = False
+    _told_of_trackers: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.events = runs.Events(self.run / "events")
+        about = runs.About(self.run, flat(self.recipe), self.identity)
+        self.trackers = tuple(runs.Tracker(name, about) for name in self.recipe.train.log_to)
         wanted = self.recipe.checkpoint
         seconds = None if wanted.seconds == "auto" else wanted.seconds
         self.cadence = Cadence(wanted.steps, seconds)
@@ -78,6 +85,9 @@ class Keeper:
         if self.events.trouble and not self._told_of_events:
             self._told_of_events = True
             self.progress.say(f"no more TensorBoard events are written: {self.events.trouble}")
+        for tracker in self.trackers:
+            tracker.add(row)
+        self._tell_of_trackers()
         if best or not self.card:  # without a finite value, the first epoch is all there is
             self._best = {name: np.array(array) for name, array in get_weights(model).items()}
             self.card = self._card(runs.fingerprint(self.run, self._best))
@@ -161,6 +171,16 @@ class Keeper:
             self.progress.say(f"{told}: {error.strerror or error}")
         finally:
             self.events.close()
+            for tracker in self.trackers:
+                tracker.close(self.state)
+            self._tell_of_trackers()
+
+    def _tell_of_trackers(self) -> None:
+        """Say once of each tracker that it got into trouble; the training goes on without it."""
+        for tracker in self.trackers:
+            if tracker.trouble and tracker.name not in self._told_of_trackers:
+                self._told_of_trackers.add(tracker.name)
+                self.progress.say(f"nothing more is logged to {tracker.name}: {tracker.trouble}")
 
     def export_keras(self, model: keras.Model) -> None:
         """Write `model.keras`, for Keras users; `model` must have the best weights."""

@@ -91,7 +91,8 @@ def _step_speed(recipe: Recipe, model: keras.Model, num_classes: int) -> float:
     compile_model(model, recipe, num_classes, None)
     size = int(recipe.train.batch_size)
     random = np.random.default_rng(0)
-    images = random.random((size, *model.input_shape[1:]), np.float32)
+    pixels = (*recipe.data.image_size, int(recipe.data.channels))
+    images = random.random((size, *pixels), np.float32)
     labels = random.integers(0, num_classes, size)
     targets = labels.astype(np.float32) if num_classes == 2 else np.eye(num_classes)[labels]
     targets = np.asarray(targets, np.float32)

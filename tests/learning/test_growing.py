@@ -1,0 +1,72 @@
+"""Images that grow while a network learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from test_resuming import StopAt, differing
+from tiny import train
+
+import sightline as sl
+from sightline.errors import RecipeError
+from sightline.recipes import load_recipe
+
+GROWING: dict[str, Any] = {
+    "recipe": "auto",
+    "train__epochs": 3,
+    "data__image_size": [24, 32],
+    "data__grow": [0.5, 1.0],
+    "checkpoint__steps": 1,
+}
+STEPS = 5
+
+
+class Sizes(keras.callbacks.Callback):
+    """Notes how large the images of each step are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def on_train_begin(self, logs: object = None) -> None:
+        step = self.model.train_on_batch
+
+        def noting(images: np.ndarray, *rest: Any, **more: Any) -> Any:
+            self.seen.append(images.shape[1:3])
+            return step(images, *rest, **more)
+
+        self.model.train_on_batch = noting
+
+
+@pytest.fixture(scope="module")
+def grown(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[sl.Run, Sizes]:
+    sizes = Sizes()
+    path = tmp_path_factory.mktemp("grown") / "run"
+    return train(pictures, path, callbacks=[sizes], **GROWING), sizes
+
+
+def test_the_images_grow_over_equal_parts_of_the_epochs(grown: tuple[sl.Run, Sizes]) -> None:
+    assert grown[1].seen == [(12, 16)] * 2 * STEPS + [(24, 32)] * STEPS
+
+
+def test_what_is_kept_takes_whole_images(grown: tuple[sl.Run, Sizes]) -> None:
+    model = keras.saving.load_model(grown[0].path / "model.keras", compile=False)
+    assert model.input_shape == (None, 24, 32, 3)
+
+
+@pytest.mark.parametrize("step", [2 * STEPS - 1, 2 * STEPS, 2 * STEPS + 2])
+def test_stopped_where_they_grow_it_ends_as_if_it_had_not(
+    step: int, pictures: Path, grown: tuple[sl.Run, Sizes], tmp_path: Path
+) -> None:
+    stopped = train(pictures, tmp_path / "run", callbacks=[StopAt(step)], **GROWING)
+    resumed = sl.train(resume=stopped.path, only_train=True, progress=sl.Silent())
+    assert differing(resumed, grown[0]) == []
+
+
+def test_a_network_of_one_size_cannot_grow() -> None:
+    with pytest.raises(RecipeError, match=r"takes images of any size: 'residual', not 'basic'"):
+        load_recipe("basic", {"data.grow": [0.5, 1.0]})
