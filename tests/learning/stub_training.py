@@ -191,10 +191,14 @@ class Bystander(keras.callbacks.Callback):
         self.drawn = list(state)
 
 
-def begin(images: Path, run: Path, changes: Mapping[str, Any] = CHANGES) -> None:
-    """Train, with generators that every process would begin with otherwise."""
+def seed() -> None:
+    """Put the generators of the process where a first step finds them: each fork has others."""
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002
+
+
+def begin(images: Path, run: Path, changes: Mapping[str, Any] = CHANGES) -> None:
+    seed()
     sl.train(
         images,
         recipe="basic",
@@ -208,6 +212,8 @@ def begin(images: Path, run: Path, changes: Mapping[str, Any] = CHANGES) -> None
 
 def go_on(images: Path, run: Path) -> None:
     """Resume a run, or begin it where nothing can be resumed."""
+    if runs.latest_checkpoint(run) is None:
+        seed()
     if (run / "run.json").exists():
         sl.train(resume=run, only_train=True, callbacks=[Bystander()], progress=sl.Silent())
     else:

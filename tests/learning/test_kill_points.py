@@ -43,8 +43,8 @@ def bad(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [case for case in cases if case["problem"] or case["differing"]]
 
 
-# A step of 1 is every case: 720 kills and 550 power cuts.
-@pytest.mark.parametrize("every", [41, pytest.param(1, marks=pytest.mark.slow)])
+# With 1, every case: 716 kills, 166 of them in the middle of a write, and 1,100 power cuts.
+@pytest.mark.parametrize("every", [97, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_operation_it_ends_as_if_it_had_not(every: int, tmp_path: Path) -> None:
     cases = tried(tmp_path, "kill", every)
     assert bad(cases) == []
@@ -52,7 +52,7 @@ def test_killed_at_any_operation_it_ends_as_if_it_had_not(every: int, tmp_path: 
     assert every > 1 or len({case["case"]["number"] for case in cases}) >= 200
 
 
-@pytest.mark.parametrize("every", [67, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [197, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_failing_disk_costs_no_checkpoint_and_ends_in_a_sentence(
     every: int, tmp_path: Path
 ) -> None:

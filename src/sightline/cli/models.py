@@ -22,6 +22,16 @@ class Quality(StrEnum):
     compat = "compat"
 
 
+class Scaling(StrEnum):
+    """What a model was trained on."""
+
+    unit = "1/255"
+    none = "none"
+    around_zero = "-1..1"
+    mean_std = "mean-std"
+    per_image = "per-image"
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(console.told_plainly(export))
@@ -87,7 +97,7 @@ def import_(
         typer.Option(help="In the order of the outputs: --classes CAT DOG."),
     ] = None,
     scaling: Annotated[
-        str | None,
+        Scaling | None,
         typer.Option(help="What it was trained on: 1/255, none, -1..1, mean-std or per-image."),
     ] = None,
     mean: Annotated[
@@ -115,7 +125,7 @@ def import_(
     run = sightline.import_model(
         model,
         classes=[*(classes or ()), *(others or ())],
-        scaling=scaling,
+        scaling=None if scaling is None else scaling.value,
         mean=mean or (),
         std=std or (),
         image_size=image_size,

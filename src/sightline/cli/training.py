@@ -67,14 +67,10 @@ def train(
     source = options.source_options(locals())
     if out is None and resume is None:
         options.refuse_among_images(data, train, validation, test)
-    asked = list(changes or [])
-    if minutes is not None:
-        planned = resume is None and sightline.load_recipe(recipe, asked).train.epochs == "auto"
-        asked.append(f"{'train' if planned else 'stop'}.minutes={minutes}")
     run = sightline.train(
         data,
         recipe=recipe,
-        changes=asked,
+        changes=_asked(changes or [], minutes, recipe, resume),
         out=out,
         resume=resume,
         only_train=only_train,
@@ -84,6 +80,16 @@ def train(
         **source,
     )
     show_end(run, as_json)
+
+
+def _asked(
+    changes: list[str], minutes: float | None, recipe: str, resume: Path | None
+) -> list[str]:
+    """Return the changes with the minutes: planned for, or where epochs are given, a limit."""
+    if minutes is None:
+        return changes
+    planned = resume is None and sightline.load_recipe(recipe, changes).train.epochs == "auto"
+    return [*changes, f"{'train' if planned else 'stop'}.minutes={minutes}"]
 
 
 def demo(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import polars as pl
 
 from sightline.data.stream import StreamConfig, cache_root, measure_scaling, usable_cores
 from sightline.errors import DataError, RecipeError
-from sightline.learning.models import backend, forward, kept, networking, own
+from sightline.learning.models import backend, devices, forward, kept, networking
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import class_weights
 from sightline.recipes import Recipe, change_recipe, resolve_epochs, resolve_shape
@@ -40,7 +39,7 @@ class Plan:
         sentences: The plan in words, for people.
         cached: Decoded images are kept between epochs.
         network: What the run keeps of a network that no recipe describes, a `.keras` file.
-        scope: Of the tf.distribute strategy that a given model was made in.
+        scope: Of the devices that share the batches; the model is made and trained in it.
     """
 
     recipe: Recipe
@@ -56,13 +55,16 @@ class Plan:
 
     def build(self, *, training: bool = False) -> keras.Model:
         """Return the network with its initial weights, to train it or to keep it."""
-        return kept.rebuild(
+        model = kept.rebuild(
             self.recipe,
             len(self.counts),
             self.network,
             class_shares=_shares(self.recipe, self.counts),
             training=training,
         )
+        if training:
+            devices.synchronise(model)
+        return model
 
     def weights(self) -> npt.NDArray[np.float32] | None:
         """Return (K,) class weights, or None when the recipe asks for none."""
@@ -89,7 +91,7 @@ def plan_again(run: Run, *, cached: bool = True) -> Plan:
         RunError: The run folder is damaged.
     """
     manifest = run.manifest
-    machine = backend.describe(backend.choose(run.info["backend"]))
+    machine, used = _machine(backend.choose(run.info["backend"]), run.recipe)
     counts = _training_counts(manifest)
     sentences = tuple(run.plan)
     return Plan(
@@ -102,6 +104,7 @@ def plan_again(run: Run, *, cached: bool = True) -> Plan:
         sentences,
         cached,
         run.network,
+        used.scope,
     )
 
 
@@ -120,7 +123,7 @@ def make_plan(
         DataError: A class has no training image.
         RecipeError: The recipe does not fit the data or the network, or the given model does not.
     """
-    machine = backend.describe(backend_name)
+    machine, used = _machine(backend_name, recipe, model)
     counts = _training_counts(manifest)
     _refuse_weighing_twice(manifest, recipe)
     train_count = int(counts.sum())
@@ -156,6 +159,7 @@ def make_plan(
         *reasons,
         *measured,
         *networking.in_words(recipe, summary, network),
+        *used.in_words(recipe),
         *biased,
         *more,
         why,
@@ -172,8 +176,16 @@ def make_plan(
         tuple(sentences),
         cached,
         network,
-        functools.partial(own.scope_of, model),
+        used.scope,
     )
+
+
+def _machine(
+    backend_name: str, recipe: Recipe, model: keras.Model | None = None
+) -> tuple[dict[str, Any], devices.Devices]:
+    machine = backend.describe(backend_name)
+    used = devices.Devices.of(recipe, accelerators=machine["accelerators"], model=model)
+    return machine | {"devices": list(used.names)}, used
 
 
 def _cache(recipe: Recipe, cached: bool) -> Path | None:

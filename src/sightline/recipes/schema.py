@@ -51,12 +51,15 @@ class Recipe(Section):
         seed: Decides split, order, augmentation, initial weights and dropout; 0..2**32-1.
         precision: "auto" probes mixed_bfloat16 where the processor has it.
         backend: "auto" = the Keras already imported, else KERAS_BACKEND, else TensorFlow.
+        devices: "all" shares each batch out between all accelerators of this machine (without
+            any, between the processors that TensorFlow or JAX sees); not on torch.
     """
 
     name: str
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
     backend: Literal["auto", "tensorflow", "jax", "torch"] = "auto"
+    devices: Literal["one", "all"] = "one"
     data: DataSection
     audit: AuditSection = AuditSection()
     augment: AugmentSection = AugmentSection()

@@ -35,6 +35,7 @@ _PROGRAM = Path(opening.__file__)
 _SECONDS = 300
 _MEMORY = 6 << 30  # bytes of address space; Keras on TensorFlow alone maps 2.3 GiB
 _COPIES = 8  # of the file in memory, at most
+_ERRORS_OF_IT = "errors.txt"
 _ERRORS = {"DataError": DataError, "RecipeError": RecipeError}
 
 
@@ -156,22 +157,7 @@ def _open(path: Path, work: Path, settings: Mapping[str, Any]) -> None:
     }
     asked = work / "settings.json"
     asked.write_text(json.dumps({**settings, **limits}), "utf-8")
-    started = subprocess.Popen(
-        [sys.executable, "-P", str(_PROGRAM), str(asked)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(work / "errors.txt").open("wb"),
-        start_new_session=True,
-        env=_environment(work),
-    )
-    try:
-        code = started.wait(_SECONDS)
-    except subprocess.TimeoutExpired:
-        code = None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
+    code = _run(asked, work)
     refused = work / opening.REFUSED
     if refused.exists():
         told = json.loads(refused.read_text("utf-8"))
@@ -179,6 +165,27 @@ def _open(path: Path, work: Path, settings: Mapping[str, Any]) -> None:
         raise kind(f"{path.name} cannot be imported: {_printable(told['message'])}")
     if code != 0 or not (work / opening.ABOUT).exists():
         raise DataError(f"{path.name} cannot be imported: {_how_it_ended(code, work)}")
+
+
+def _run(asked: Path, work: Path) -> int | None:
+    """Return how the limited program ended; None where it had to be ended."""
+    with (work / _ERRORS_OF_IT).open("wb") as errors:
+        started = subprocess.Popen(
+            [sys.executable, "-P", str(_PROGRAM), str(asked)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,  # so that it can be ended with all that it has started
+            env=_environment(work),
+        )
+        try:
+            return started.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -203,7 +210,7 @@ def _environment(work: Path) -> dict[str, str]:
 def _how_it_ended(code: int | None, work: Path) -> str:
     if code is None or code == -signal.SIGXCPU:
         return f"opening it took more than {_SECONDS} seconds, so it was given up"
-    lines = (work / "errors.txt").read_text("utf-8", "replace").splitlines()
+    lines = (work / _ERRORS_OF_IT).read_text("utf-8", "replace").splitlines()
     said = next((line for line in reversed(lines) if "Error" in line), "")
     return (
         f"the program that opened it did not survive (exit code {code}), so it is damaged, or "

@@ -17,7 +17,7 @@ from sightline.workflow.fitting import fit, identity, may_change
 if TYPE_CHECKING:
     import keras
 
-_COMPARED = ("backend", "device", "threads", "python", "packages")
+_COMPARED = ("backend", "device", "devices", "threads", "python", "packages")
 
 
 def resume(
@@ -131,7 +131,11 @@ def _write_recipe(run: Run, recipe: Recipe) -> None:
 def _differences(run: Run) -> list[str]:
     """Return what is not as it was when the training began, and what no longer holds for it."""
     name = backend.choose(run.info["backend"])
-    now = {**backend.describe(name), **runs.provenance()}
+    from sightline.learning.models import devices  # loads Keras, now that its backend is chosen
+
+    machine = backend.describe(name)
+    used = devices.Devices.of(run.recipe, accelerators=machine["accelerators"])
+    now = {**machine, "devices": list(used.names), **runs.provenance()}
     other = [key for key in _COMPARED if key in run.info and run.info[key] != now[key]]
     words = [f"{key} {run.info[key]}, now {now[key]}" for key in other if key != "packages"]
     if "packages" in other:

@@ -195,13 +195,16 @@ def _check(plain: Any, key: str) -> None:
 def _check_class(plain: dict[str, Any]) -> None:
     """Refuse a class that is not one of Keras' own for image classifiers."""
     name, module = plain["class_name"], plain.get("module")
-    registered = plain.get("registered_name")
+    registered, config = plain.get("registered_name"), plain.get("config")
+    if not isinstance(name, str):
+        raise _foreign(name)
     if name in SPECIAL:
         return
     if name == "function":
-        if plain.get("config") in FUNCTIONS and module in (None, "builtins", "keras.activations"):
+        places = (None, "builtins", "keras.activations")
+        if isinstance(config, str) and config in FUNCTIONS and module in places:
             return
-        raise _foreign(plain.get("config"))
+        raise _foreign(config)
     of_keras = module is None or (
         isinstance(module, str) and (module == "keras" or module.startswith("keras."))
     )

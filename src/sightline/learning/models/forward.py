@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras import layers
 
 from sightline.errors import RunError
+from sightline.learning.models import devices
 from sightline.recipes import Recipe
 from sightline.records import LayerSummary, ModelSummary
 
@@ -32,7 +33,7 @@ def forward(
     if count < batch_size:
         padding = ((0, batch_size - count), (0, 0), (0, 0), (0, 0))
         images = np.pad(images, padding)
-    output = np.asarray(model.predict_on_batch(images), np.float32)[:count]
+    output = np.asarray(devices.predict(model, images), np.float32)[:count]
     if output.shape[1] == 1:
         return np.concatenate([1 - output, output], axis=1)
     return output

@@ -59,9 +59,9 @@ def load(config: dict[str, Any], weights: Path, kind: str, numbers: int) -> kera
 
 
 def _bare(config: dict[str, Any], kind: str) -> keras.Model:
+    copy = json.loads(json.dumps(config))  # reading a configuration empties it
     if kind == "keras":
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    copy = json.loads(json.dumps(config))  # the older form is changed by reading it
+        return keras.saving.deserialize_keras_object(copy, safe_mode=True)
     with saving_options.keras_option_scope(use_legacy_config=True):
         return saving_utils.model_from_config(copy)
 

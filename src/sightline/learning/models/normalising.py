@@ -31,9 +31,10 @@ class BatchNormalization(layers.BatchNormalization):
     ) -> keras.KerasTensor:
         """Return the inputs (B, ..., C) brought to mean 0 and deviation 1, times gamma plus beta.
 
-        While training, over the batch; else by the moving mean and variance.
+        While training, over the batch; else by the moving mean and variance. Keras' own
+        operations do it where several devices share the batch.
         """
-        if not (training and self.trainable and _on_tensorflow()):
+        if self.synchronized or not (training and self.trainable and _on_tensorflow()):
             return super().call(inputs, training=training, mask=mask)
         if len(inputs.shape) == 4 and inputs.shape[-1] % _BLOCK == 0:
             outputs, mean, variance = self._fused(inputs)

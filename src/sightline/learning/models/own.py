@@ -6,7 +6,6 @@ import importlib
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +126,6 @@ def called(recipe: Recipe, num_classes: int, policy: str) -> keras.Model:
         )
     _image(recipe, model)  # refuses another size
     return model
-
-
-def scope_of(model: keras.Model | None) -> AbstractContextManager[Any]:
-    """Return the scope in which copies of a model are made: of its tf.distribute strategy."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return nullcontext() if strategy is None else strategy.scope()
 
 
 def called_on(model: keras.Model, inputs: keras.KerasTensor) -> Any:

@@ -32,26 +32,8 @@ Squeeze Stack Std Sum Tanh Transpose TrueDivide Var
 """
 CLASSES = frozenset(f"{_LAYERS} {_MODELS} {_PARTS} {_OPERATIONS}".split())
 SPECIAL = frozenset(("__keras_tensor__", "__slice__", "__ellipsis__"))
-FUNCTIONS = frozenset(
-    [
-        "elu",
-        "exponential",
-        "gelu",
-        "hard_sigmoid",
-        "hard_silu",
-        "hard_swish",
-        "leaky_relu",
-        "linear",
-        "mish",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softmax",
-        "softplus",
-        "softsign",
-        "swish",
-        "tanh",
-    ]
-)
+_ACTIVATIONS = """
+elu exponential gelu hard_sigmoid hard_silu hard_swish leaky_relu linear mish relu relu6 selu
+sigmoid silu softmax softplus softsign swish tanh
+"""
+FUNCTIONS = frozenset(_ACTIVATIONS.split())

@@ -20,7 +20,7 @@ from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
-from sightline.learning.training import freezing, randomness, telling, variables
+from sightline.learning.training import freezing, randomness, stepping, telling, variables
 from sightline.learning.training.averaging import averaged_weights
 from sightline.learning.training.interruption import StopRequest, stop_requests
 from sightline.learning.training.listening import Listeners
@@ -87,6 +87,7 @@ def fit(
     standing = Standing.of(recipe, steps, len(validation.class_names))
     loop = _Loop(model, tuple(train), validation, keeper, listeners, progress, standing, recipe)
     model.stop_training = False
+    randomness.settle()
     listeners.to_keras.on_train_begin()
     if resumed is not None:
         loop.restore(resumed)
@@ -187,9 +188,7 @@ class _Loop:
             if wanted != rate.current:  # set when it changes: a user's callback may set it too
                 self.model.optimizer.learning_rate = rate.current = wanted
             self.listeners.to_keras.on_train_batch_begin(number)
-            logs = self.model.train_on_batch(
-                batch.images, batch.targets, sample_weight=batch.weights, return_dict=True
-            )
+            logs = stepping.step(self.model, batch.images, batch.targets, batch.weights)
             self._check_finite(float(logs["loss"]), batch.rows)
             telling.count(standing.tally, logs, batch.weights)
             standing.batch += 1
@@ -301,9 +300,7 @@ class _Loop:
                     pixels = (*train.config.image_size, train.config.channels)
                     images = np.zeros((size, *pixels), np.float32)
                     targets = np.zeros((size,) if classes == 2 else (size, classes), np.float32)
-                    self.model.train_on_batch(
-                        images, targets, sample_weight=np.ones(size, np.float32), return_dict=True
-                    )
+                    stepping.step(self.model, images, targets, np.ones(size, np.float32))
 
     def outcome(self) -> Outcome:
         """Return how it ended."""

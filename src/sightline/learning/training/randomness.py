@@ -16,6 +16,11 @@ import numpy as np
 from keras.src.random.seed_generator import global_seed_generator
 
 
+def settle() -> None:
+    """Let Keras make its generator now, at a fixed place: it draws its seed from Python's."""
+    global_seed_generator()
+
+
 def state() -> dict[str, Any]:
     """Return the states of the generators of Python, NumPy, Keras and torch, as JSON values.
 

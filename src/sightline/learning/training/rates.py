@@ -22,7 +22,7 @@ from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
-from sightline.learning.training import variables
+from sightline.learning.training import stepping, variables
 from sightline.progress import Step
 from sightline.records import Batch
 from sightline.records.rates import COMPARISON_SCHEMA, CURVE_SCHEMA, FEWEST_RATES, RateSearch
@@ -158,10 +158,7 @@ def _batches(train: Stream) -> Iterator[Batch]:
 
 def _train_on(model: keras.Model, batch: Batch) -> float:
     """Take a step of training; return the objective before it."""
-    logs = model.train_on_batch(
-        batch.images, batch.targets, sample_weight=batch.weights, return_dict=True
-    )
-    return float(logs["loss"])
+    return float(stepping.step(model, batch.images, batch.targets, batch.weights)["loss"])
 
 
 def _val_loss(model: keras.Model, validation: Stream) -> float:
