@@ -42,6 +42,7 @@ NORMALISED = {
     "model.width": 16,
     "model.stages": 1,
     "model.normalisation": "batch",
+    "model.dropout": [0.0],
 }
 TIMES = ("crc", "seconds", "images_per_second", "memory_mb")
 

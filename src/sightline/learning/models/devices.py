@@ -7,6 +7,7 @@ so that a model of a caller's own strategy goes the same way.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -146,8 +147,16 @@ def _mirrored(recipe: Recipe, model: keras.Model | None) -> Devices | None:
         names = [device.name for device in logical("GPU") or logical("CPU")]
         if len(names) == 1:
             return Devices((_plain(names[0]),))
-        strategy = tf.distribute.MirroredStrategy(names)
+        strategy = _strategy_over(tuple(names))
     return Devices(tuple(map(_plain, strategy.extended.worker_devices)), strategy.scope)
+
+
+@functools.cache
+def _strategy_over(names: tuple[str, ...]) -> Any:
+    """Return one strategy for all trainings of a process: Keras' own seed is made in the first."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
 
 
 def _parallel(recipe: Recipe) -> Devices | None:
