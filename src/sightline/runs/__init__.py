@@ -21,6 +21,7 @@ tables       rows streamed into a CSV or parquet file
 
 from __future__ import annotations
 
+from sightline.runs.cards import model_card
 from sightline.runs.checkpoints import (
     Checkpoint,
     latest_checkpoint,
@@ -85,6 +86,7 @@ __all__ = [
     "list_runs",
     "load_checkpoint",
     "locked",
+    "model_card",
     "new_run_path",
     "note_look",
     "open_run",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline import runs
 from sightline.data.stream import Stream
 from sightline.progress import Progress
-from sightline.recipes import NETWORKS, Recipe, flat
+from sightline.recipes import Recipe, flat
 from sightline.records import RecordIndex, Split
 from sightline.records.manifest import index_path
 from sightline.runs import Checkpoint
@@ -42,22 +42,17 @@ def fit(
         resumed: Where to go on; None for the first step.
     """
     from sightline.learning import training
-    from sightline.learning.models import backend, forward
+    from sightline.learning.models import forward
 
     names = plan.manifest.class_names
-    with plan.scope():
-        model = plan.build(training=True)
-        training.freeze(model, plan.recipe)
-        training.compile_model(model, plan.recipe, len(names), plan.weights())
+    model = plan.compiled()
     keeper = training.Keeper(path, plan.recipe, names, log, identity(path, plan.recipe))
     # Mapped from the run folder: millions of records cost no memory here.
     index = RecordIndex.open(index_path(path / "manifest.parquet"))
     with (
         ExitStack() as opened,
         closing(keeper),
-        plan.scope(),
-        # Ours have layers that add up in one order.
-        nullcontext() if plan.recipe.model.network in NETWORKS else backend.in_one_order(),
+        plan.training(),
     ):
         train = [
             opened.enter_context(_stream(index, plan, "train", log, share=share))

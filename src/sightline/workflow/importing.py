@@ -231,32 +231,14 @@ def _write(folder: Path, work: Path, names: list[str], name: str, path: Path) ->
     about = json.loads((work / opening.ABOUT).read_text("utf-8"))
     (work / "recipe.toml").write_text(about["recipe"], "utf-8")
     recipe = load_recipe(work / "recipe.toml")
-    data = recipe.data
     with runs.locked(runs.create_run(folder)):
         words = f"Imported from {path.name}, which was trained elsewhere: nothing is planned.\n"
         texts = {"recipe.toml": about["recipe"].encode(), "plan.txt": words.encode()}
         for file, content in (texts | {runs.NETWORK: network}).items():
             runs.write_atomically(folder / file, functools.partial(_put, content))
         runs.write_tensors(folder / "best.safetensors", arrays, epoch=0)
-        card = {
-            "format_version": runs.FORMAT_VERSION,
-            "class_names": names,
-            "network": OWN,
-            "input": {
-                "image_size": list(data.image_size),
-                "channels": data.channels,
-                "scaling": data.scaling,
-                "mean": list(data.mean),
-                "std": list(data.std),
-                "quality": data.quality,
-                "background": list(data.background),
-            },
-            "threshold": 0.5,
-            "temperature": 1.0,
-            "best_epoch": 0,
-            "last_epoch": 0,
-            "fingerprint": runs.fingerprint(folder, arrays),
-        }
+        card = runs.model_card(recipe, names, runs.fingerprint(folder, arrays))
+        card |= {"best_epoch": 0, "last_epoch": 0}
         runs.write_json(folder / "model.json", card)
         described = {
             "format_version": runs.FORMAT_VERSION,

@@ -17,7 +17,7 @@ from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import reports
 from sightline.progress import Progress, Shown
-from sightline.recipes import NETWORKS, load_recipe
+from sightline.recipes import load_recipe
 from sightline.records import Manifest, Split
 from sightline.records.rates import COMPARISON_SCHEMA, RateCurve, RateSearch
 from sightline.workflow.auditing import audit
@@ -130,21 +130,14 @@ def save_rates(curve: RateCurve, folder: str | Path) -> Path:
 
 def _tried(plan: Plan, wanted: RateSearch, progress: Progress) -> RateCurve:
     """Carry the test out, and the comparison."""
-    from sightline.learning import training
-    from sightline.learning.models import backend
     from sightline.learning.training import rates
 
     recipe = plan.recipe
-    with plan.scope():
-        model = plan.build(training=True)
-        training.freeze(model, recipe)
-        training.compile_model(model, recipe, len(plan.counts), plan.weights())
+    model = plan.compiled()
     with ExitStack() as stack:
         train = stack.enter_context(_stream(plan, "train", progress))
         validation = stack.enter_context(_stream(plan, "validation", progress))
-        stack.enter_context(plan.scope())
-        if recipe.model.network not in NETWORKS:  # ours have layers that add up in one order
-            stack.enter_context(backend.in_one_order())
+        stack.enter_context(plan.training())
         with progress.step("learning rates", wanted.steps) as step:
             found = rates.range_test(
                 model, train, wanted, accumulate=recipe.train.accumulate, step=step

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from sightline.data.stream import StreamConfig, cache_root, measure_scaling
 from sightline.errors import DataError, RecipeError
 from sightline.learning.models import backend, devices, forward, kept, networking
 from sightline.learning.planning import costs, words
+from sightline.learning.training import freezing
 from sightline.learning.training import speed as speeds
-from sightline.learning.training.objective import class_weights
-from sightline.recipes import Recipe, change_recipe, resolve_epochs, resolve_shape
+from sightline.learning.training.objective import class_weights, compile_model
+from sightline.recipes import NETWORKS, Recipe, change_recipe, resolve_epochs, resolve_shape
 from sightline.records import DataFacts, Manifest, ModelSummary, Split
 from sightline.runs import Run
 
@@ -64,6 +65,22 @@ class Plan:
         if training:
             devices.synchronise(model)
         return model
+
+    def compiled(self) -> keras.Model:
+        """Return the network ready for its first step."""
+        with self.scope():
+            model = self.build(training=True)
+            freezing.freeze(model, self.recipe)
+            compile_model(model, self.recipe, len(self.counts), self.weights())
+        return model
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Enter where it trains: on its devices, and adding up in one order."""
+        # Ours have layers that do so by themselves.
+        ordered = self.recipe.model.network in NETWORKS
+        with self.scope(), nullcontext() if ordered else backend.in_one_order():
+            yield
 
     def weights(self) -> npt.NDArray[np.float32] | None:
         """Return (K,) class weights, or None when the recipe asks for none."""

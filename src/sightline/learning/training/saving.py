@@ -188,22 +188,5 @@ class Keeper:
         runs.write_atomically(self.run / "model.keras", whole.save)
 
     def _card(self, fingerprint: str) -> dict[str, Any]:
-        data = self.recipe.data
-        return {
-            "format_version": runs.FORMAT_VERSION,
-            "class_names": list(self.class_names),
-            "network": self.recipe.model.network,
-            "input": {
-                "image_size": list(data.image_size),
-                "channels": data.channels,
-                "scaling": data.scaling,
-                "mean": list(data.mean),
-                "std": list(data.std),
-                "quality": data.quality,
-                "background": list(data.background),
-            },
-            "threshold": 0.5,
-            "temperature": 1.0,
-            "monitor": self.recipe.train.best,
-            "fingerprint": fingerprint,
-        }
+        card = runs.model_card(self.recipe, self.class_names, fingerprint)
+        return card | {"monitor": self.recipe.train.best}
