@@ -39,7 +39,7 @@ from sightline.runs import (
     write_json,
     write_tensors,
 )
-from sightline.runs.folder import lock_refused
+from sightline.runs.places import lock_refused
 
 TENSORS = {"model/w": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/0": np.int64(7)}
 

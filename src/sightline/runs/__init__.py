@@ -42,21 +42,23 @@ from sightline.runs.files import (
 from sightline.runs.folder import (
     FORMAT_VERSION,
     IMPORTED,
-    NETWORK,
     VALIDATED,
     KeptWeights,
     Run,
-    check_new,
-    create_run,
     fingerprint,
     list_runs,
-    locked,
-    new_run_path,
     open_run,
-    writing,
 )
 from sightline.runs.journal import Journal, Logged, provenance
 from sightline.runs.looks import count_looks, note_look
+from sightline.runs.places import (
+    NETWORK,
+    check_new,
+    create_run,
+    locked,
+    new_run_path,
+    writing,
+)
 from sightline.runs.tables import check_table_path, write_rows
 from sightline.runs.trackers import About, Tracker, refuse_missing
 
