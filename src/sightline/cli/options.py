@@ -35,6 +35,13 @@ class SplitChoice(StrEnum):
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/auto-20260101-120000.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Weights = Annotated[WeightsChoice, typer.Option(help="The best epoch's weights or the last's.")]
+Recipe = Annotated[
+    str, typer.Option(help="A name (`sightline recipes` lists them) or a .toml file.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one value of the recipe, e.g. train.epochs=3."),
+]
 AllowLeak = Annotated[
     bool,
     typer.Option(

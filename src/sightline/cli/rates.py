@@ -50,13 +50,8 @@ def add_to(app: typer.Typer) -> None:
 
 def lr_find(
     data: options.Data = None,
-    recipe: Annotated[
-        str, typer.Option(help="A name (`sightline recipes` lists them) or a .toml file.")
-    ] = "auto",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one value of the recipe, e.g. train.optimizer=sgd."),
-    ] = None,
+    recipe: options.Recipe = "auto",
+    changes: options.Changes = None,
     compare: Compare = None,
     compare_steps: CompareSteps = None,
     lowest: Annotated[float, typer.Option(help="The rate that the test begins with.")] = 1e-7,

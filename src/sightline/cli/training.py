@@ -23,13 +23,8 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     data: options.Data = None,
-    recipe: Annotated[
-        str, typer.Option(help="A name (`sightline recipes` lists them) or a .toml file.")
-    ] = "auto",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one value of the recipe, e.g. train.epochs=3."),
-    ] = None,
+    recipe: options.Recipe = "auto",
+    changes: options.Changes = None,
     minutes: Annotated[
         float | None,
         typer.Option(
