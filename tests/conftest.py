@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import sightline as sl
+from sightline import runs
 from sightline.data.images import encode_png
 
 MakePhotos = Callable[..., Path]
+PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 Settings = Mapping[str, Any]
 
 _SIDE = 8  # px
@@ -93,3 +95,17 @@ def trained(photos: Path, quick: Settings, tmp_path_factory: pytest.TempPathFact
 def run(trained: sl.Run, tmp_path: Path) -> sl.Run:
     """A copy of `trained` that a test may change."""
     return sl.open_run(shutil.copytree(trained.path, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def put_manifest() -> PutManifest:
+    """Return a function that gives a run another manifest, known to it, and opens it again."""
+
+    def put(run: sl.Run, manifest: sl.Manifest) -> sl.Run:
+        path = run.path / "manifest.parquet"
+        manifest.save(path)
+        for file in (path, path.with_name(f"{path.name}.npy")):
+            runs.replace_file(run.path, file.name, file.read_bytes())
+        return sl.open_run(run.path)
+
+    return put

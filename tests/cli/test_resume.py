@@ -112,6 +112,32 @@ def test_a_training_that_is_killed_ends_as_one_that_was_not(
     assert_same(broken, whole)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_it_validates_it_saves_at_once_and_ends_as_if_it_had_not(
+    number: signal.Signals, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    make_photos(folder / "train", {"dark": 10, "light": 10})  # five steps
+    make_photos(folder / "val", {"dark": 400, "light": 400})  # which take long to be judged
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    finished(begun(folder, whole))
+    with subprocess.Popen(begun(folder, run), stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and newest_step(run) != "step-00000005":
+            time.sleep(0.002)
+        process.send_signal(number)
+        asked = time.monotonic()
+        assert process.wait(60) == 128 + number
+        assert time.monotonic() - asked < 10
+    saved, _ = load_checkpoint(run)
+    assert saved is not None
+    standing = saved.meta["standing"]
+    assert (standing["epoch"], standing["batch"]) == (0, 5)  # all steps taken, and not yet judged
+    assert not (run / "history.jsonl").exists()
+    finished(command("--resume", run))
+    assert_same(run, whole)
+
+
 def test_sigterm_saves_within_seconds_and_says_how_to_go_on(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:

@@ -103,6 +103,13 @@ def test_every_rate_compared_has_its_line(narrow: bool) -> None:
     assert [line.get_label() for line in axes.lines] == ["0.1", "0.01", "0.5, diverged"]
 
 
+def test_steps_are_counted_in_whole_numbers() -> None:
+    (axes,) = reports.comparison_figure(curve()).axes
+    ticks = axes.get_xticks()
+    assert len(ticks) > 3
+    assert np.array_equal(ticks, np.round(ticks))
+
+
 def test_what_explodes_is_cut_off_the_picture() -> None:
     table = curve().table.with_columns(
         smoothed=pl.when(pl.col("rate") > 0.5).then(50.0).otherwise("smoothed")

@@ -122,7 +122,7 @@ class Trial:
             self._run(str(stop), stop)
         shutil.copytree(self.where / "whole", self.where / END)
         about = self.where / END / "run" / "run.json"
-        about.write_text(about.read_text("utf-8").replace('"finished"', '"training"'), "utf-8")
+        runs.write_sealed(about, json.loads(about.read_text("utf-8")) | {"state": "training"})
 
     def _run(self, place: str, stop: int | None) -> None:
         def work() -> None:

@@ -49,7 +49,17 @@ def main() -> None:
     folder, changes, out, *more = sys.argv[1:]
     given = json.loads(Path(changes).read_text("utf-8"))
     model = None
-    if own := given.pop("own", ""):
+    own = given.pop("own", "")
+    if own == "before":  # a training by a strategy of the caller's, then one by ours
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = _own()
+        first = {name: given[name] for name in given if name not in ("devices", "model.width")}
+        sl.train(
+            folder, recipe="basic", changes=first, only_train=True, progress=sl.Silent(),
+            out=f"{out}-first", model=model,
+        )  # fmt: skip
+        model = None
+    elif own:
         names = [each.name for each in tf.config.list_logical_devices("CPU")]
         with tf.distribute.MirroredStrategy(names).scope() if own == "strategy" else nullcontext():
             model = _own()

@@ -229,7 +229,7 @@ def outcome(run: Path) -> dict[str, Any]:
     assert saved is not None
     assert not damaged, damaged
     opened = sl.open_run(run)
-    best, epoch = runs.read_tensors(run / "best.safetensors")
+    best = [runs.read_tensors(path) for path in sorted(run.rglob("best.safetensors"))]
     with zipfile.ZipFile(run / "model.keras") as file:
         assert file.testzip() is None
         network = file.read("config.json").decode()
@@ -238,7 +238,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "meta": timeless(saved.meta),
         "tensors": sums_of(saved.tensors),
         "history": timeless(runs.read_history(run / "history.jsonl")),
-        "best": [epoch, sums_of(best)],
+        "best": [[epoch, sums_of(tensors)] for tensors, epoch in best],
         "model": dict(opened.model),
         "network": zlib.crc32(network.encode()),
         "left behind": sorted(str(each.relative_to(run)) for each in run.rglob(".*")),
@@ -484,7 +484,7 @@ def reference(images: Path, where: Path, *, reading: bool) -> dict[str, Any]:
 
 def kill_cases(operations: list[tuple[str, str, int]], every: int) -> list[Case]:
     """Return each operation as a place to die: before it, in its middle, by a power cut."""
-    cases = []
+    cases: list[Case] = []
     for number, (kind, _, size) in enumerate(operations):
         cases.append(Case(number))
         if kind == "write" and size > 1:
@@ -493,8 +493,14 @@ def kill_cases(operations: list[tuple[str, str, int]], every: int) -> list[Case]
     return cases[::every]
 
 
+def part(cases: list[Any], share: str) -> list[Any]:
+    """Return one of several equal parts of the cases, such as "2/5"; "" is all of them."""
+    number, _, parts = share.partition("/")
+    return cases[int(number) - 1 :: int(parts)] if share else cases
+
+
 def main(spec: dict[str, Any]) -> None:
-    """Try the cases of a spec {images, where, told, kind, every}; write a JSON line a case."""
+    """Try the cases of a spec {images, where, told, kind, every, part}, writing a line for each."""
     images, where, every = Path(spec["images"]), Path(spec["where"]), spec["every"]
     put_stubs_in()
     warm_up(images)
@@ -504,7 +510,7 @@ def main(spec: dict[str, Any]) -> None:
     operations = whole["operations"]
     with Path(spec["told"]).open("w", encoding="utf-8") as told:
         cases: list[Any] = failures(operations, every) if fails else kill_cases(operations, every)
-        for case in cases:
+        for case in part(cases, spec.get("part", "")):
             attempt: Any = try_failure if fails else try_case
             found = attempt(images, where / "case", case, whole["steps"])
             result = found.pop("outcome", {})

@@ -17,8 +17,9 @@ from tiny import SMALL
 
 import sightline as sl
 from sightline.errors import RecipeError
-from sightline.learning.models import applications, forward, networks
+from sightline.learning.models import applications, forward, networking, networks
 from sightline.recipes import Recipe, load_recipe
+from sightline.records import ModelSummary
 
 NAMES = [name for name in dir(keras.applications) if name[0].isupper()]
 FAMILIES = sorted({applications.family(getattr(keras.applications, name)) for name in NAMES})
@@ -148,13 +149,26 @@ def test_a_file_that_is_no_h5_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+def test_weights_of_another_shape_are_refused(ending: str, tmp_path: Path) -> None:
+    inputs = keras.Input((12, 16, 3))
+    x = layers.Conv2D(5, 3, use_bias=False)(inputs)
+    other = keras.Model(inputs, layers.BatchNormalization()(x))
+    path = tmp_path / f"other{ending}"
+    other.save_weights(path) if ending == ".weights.h5" else legacy(other, path)
+    recipe = recipe_for("Tiny", **{"model.weights": str(path)})
+    with pytest.raises(RecipeError, match="does not fit applications/Tiny without its top"):
+        networks.build(recipe, 2)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
 def test_weights_of_another_network_are_refused(ending: str, tmp_path: Path) -> None:
     inputs = keras.Input((12, 16, 3))
     other = keras.Model(inputs, layers.Conv2D(5, 3)(inputs))
     path = tmp_path / f"other{ending}"
     other.save_weights(path) if ending == ".weights.h5" else legacy(other, path)
     recipe = recipe_for("Tiny", **{"model.weights": str(path)})
-    with pytest.raises(RecipeError, match="does not fit applications/Tiny without its top"):
+    message = "does not fit applications/Tiny without its top: it holds 2 arrays, .* has 5"
+    with pytest.raises(RecipeError, match=message):
         networks.build(recipe, 2)
 
 
@@ -165,7 +179,7 @@ def test_weights_of_a_network_with_a_top_are_refused(ending: str, tmp_path: Path
     path = tmp_path / f"whole{ending}"
     whole.save_weights(path) if ending == ".weights.h5" else legacy(whole, path)
     recipe = recipe_for("Tiny", **{"model.weights": str(path)})
-    with pytest.raises(RecipeError, match=r"has a top|does not fit"):
+    with pytest.raises(RecipeError, match=r"holds 7 arrays, and the network has 5.*has a top"):
         networks.build(recipe, 2)
 
 
@@ -226,6 +240,31 @@ def test_at_first_only_the_head_learns(phases: Phases, weights: Path) -> None:
 def test_then_everything_learns(phases: Phases) -> None:
     frozen, thawed = phases.backbones
     assert not any(np.array_equal(frozen[name], thawed[name]) for name in frozen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "It starts from random weights: model.weights names no file of trained ones."),
+        ({"model.weights": "a.h5"}, "Its weights come from a.h5; all of them learn."),
+        (
+            {"model.weights": "a.h5", "model.frozen_epochs": 1},
+            "Its weights come from a.h5. In epoch 1 only the new head learns; then everything, at "
+            "0.1 of the learning rate, with a fresh optimizer.",
+        ),
+        (
+            {"model.weights": "a.h5", "model.frozen_epochs": 2},
+            "Its weights come from a.h5. In all epochs only the new head learns "
+            "(model.frozen_epochs 2).",
+        ),
+    ],
+)
+def test_the_plan_says_where_weights_come_from_and_which_learn(
+    changes: dict[str, Any], said: str
+) -> None:
+    recipe = recipe_for("Tiny", **changes)
+    summary = ModelSummary((), 0, 0)
+    assert networking.in_words(recipe, summary, None)[1:] == [said]
 
 
 def test_then_the_learning_rate_is_lower(thawed: sl.Run) -> None:

@@ -1,7 +1,8 @@
-"""A bit that flips in a file of a run is found, or does no harm; nothing ends in a traceback."""
+"""A bit that flips in a file of a run is refused, told, or changes nothing that anybody reads."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tiny import train
 
 import sightline as sl
-from sightline.runs import load_checkpoint
+from sightline.runs import file_sha256, load_checkpoint, write_sealed
 
 SETTINGS = {"train__epochs": 2, "checkpoint__steps": 1}
 
@@ -48,7 +49,7 @@ def test_with_every_checkpoint_damaged_nothing_is_begun_again(run: Path) -> None
 
 
 def test_a_thousand_bits_of_all_files_of_a_checkpoint_are_found(run: Path) -> None:
-    older, newer = sorted((run / "checkpoints").iterdir())
+    older, newer = sorted(run.glob("checkpoints/step-*"))
     chance, files = np.random.default_rng(1), sorted(newer.iterdir())
     sizes = np.asarray([path.stat().st_size for path in files])
     for number in range(1000):  # half of them as large as the files are, half in each file
@@ -60,27 +61,138 @@ def test_a_thousand_bits_of_all_files_of_a_checkpoint_are_found(run: Path) -> No
         mend()
 
 
+class Lines(sl.Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def uses(run: Path, image: Path) -> dict[str, Callable[[Lines], object]]:
+    """Return everything that reads a run; each gives what it came to, as text."""
+    return {
+        "info": lambda _: dict(sl.open_run(run).info),
+        "recipe": lambda _: sl.open_run(run).recipe,
+        "history": lambda _: sl.open_run(run).history.table.to_dicts(),
+        "best epoch": lambda _: sl.open_run(run).history.best_epoch,
+        "model": lambda _: dict(sl.open_run(run).model),
+        "plan": lambda _: sl.open_run(run).plan,
+        "findings": lambda _: sl.open_run(run).findings,
+        "manifest": lambda _: sl.open_run(run).manifest.table.to_dicts(),
+        "classes": lambda _: sl.open_run(run).manifest.class_names,
+        "best": lambda lines: sl.predict(run, image, progress=lines).table.to_dicts(),
+        "last": lambda lines: sl.predict(
+            run, image, weights="last", progress=lines
+        ).table.to_dicts(),
+        "resume": lambda lines: sl.train(resume=run, only_train=True, progress=lines).info["state"],
+    }
+
+
+def tried(use: Callable[[Lines], object]) -> tuple[str, list[str]]:
+    """Return what a use came to, or "refused", and what was said."""
+    lines = Lines()
+    try:
+        return str(use(lines)), lines.said
+    except sl.SightlineError:
+        return "refused", lines.said
+
+
+@pytest.mark.parametrize("flips", [4, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name",
     [
         *("recipe.toml", "run.json", "model.json", "history.jsonl", "best.safetensors"),
         *("manifest.parquet", "manifest.parquet.npy", "plan.txt", "audit.json"),
+        *("checkpoints/best.safetensors", "checkpoints/*/meta.json"),
+        *("checkpoints/*/state.safetensors", "checkpoints/*/SHA256"),
     ],
 )
-@pytest.mark.parametrize("flips", [6, pytest.param(60, marks=pytest.mark.slow)])
-def test_a_flipped_bit_beside_the_checkpoints_ends_in_no_traceback(
+def test_a_flipped_bit_is_refused_or_told_or_changes_nothing(
     name: str, flips: int, run: Path, pictures: Path
 ) -> None:
-    chance = np.random.default_rng(len(name))
+    chance, path = np.random.default_rng(len(name)), sorted(run.glob(name))[-1]
+    known = uses(run, pictures / "val" / "cat" / "000.png")
+    whole = {key: tried(use) for key, use in known.items()}
+    assert "refused" not in {came_to for came_to, _ in whole.values()}
+    told = []
     for _ in range(flips):
-        mend = flip(run / name, chance)
-        for use in (
-            lambda: sl.open_run(run).history,
-            lambda: sl.predict(run, pictures / "val" / "cat" / "000.png", progress=sl.Silent()),
-            lambda: sl.train(resume=run, only_train=True, progress=sl.Silent()),
-        ):
-            try:
-                use()
-            except sl.SightlineError:
-                continue  # found, and said in a sentence
+        mend = flip(path, chance)
+        for key, use in known.items():
+            came_to, said = tried(use)
+            noticed = came_to == "refused" or said != whole[key][1] or "as it was wri" in came_to
+            assert noticed or came_to == whole[key][0], key
+            told += [key] * noticed
         mend()
+    assert told or name == "checkpoints/best.safetensors"  # which is read where the first fails
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recipe.toml", "model.json", "history.jsonl", "best.safetensors"])
+def test_a_training_that_goes_on_beside_a_flipped_bit_ends_the_same_or_is_refused(
+    name: str, pictures: Path, run: Path, tmp_path: Path
+) -> None:
+    more = {"train.epochs": 3}
+    unharmed = shutil.copytree(run, tmp_path / "unharmed")
+    whole = sl.train(resume=unharmed, changes=more, only_train=True, progress=sl.Silent())
+    chance = np.random.default_rng(5)
+    for number in range(8):
+        broken = shutil.copytree(run, tmp_path / f"broken-{number}")
+        flip(broken / name, chance)
+        try:
+            ended = sl.train(resume=broken, changes=more, only_train=True, progress=sl.Silent())
+        except sl.SightlineError:
+            continue
+        assert dict(ended.model) == dict(whole.model)
+        assert ended.history["loss"].to_list() == whole.history["loss"].to_list()
+
+
+def test_a_damaged_index_is_made_anew_from_the_manifest(run: Path) -> None:
+    index = run / "manifest.parquet.npy"
+    content, lines = index.read_bytes(), Lines()
+    flip(index, np.random.default_rng(3))
+    sl.train(resume=run, changes={"train.epochs": 3}, only_train=True, progress=lines)
+    assert index.read_bytes() == content
+    assert any("npy was missing or damaged; it was made anew" in line for line in lines.said)
+
+
+def test_other_images_than_the_checkpoint_knows_are_refused_by_their_index(run: Path) -> None:
+    index = run / "manifest.parquet.npy"
+    known = json.loads((run / "run.json").read_text("utf-8"))
+    index.write_bytes(index.read_bytes() + b" ")
+    known["files"][index.name].append(file_sha256(index))
+    write_sealed(run / "run.json", known)
+    with pytest.raises(
+        sl.RunError, match=r"the index of .* not those that this training was saved"
+    ):
+        sl.train(resume=run, progress=sl.Silent())
+
+
+def test_a_damaged_best_file_costs_a_resumed_training_nothing(run: Path) -> None:
+    best = run / "best.safetensors"
+    whole, lines = sl.open_run(run).kept("best"), Lines()
+    flip(best, np.random.default_rng(3))
+    done = sl.train(resume=run, changes={"stop.patience": 1}, only_train=True, progress=lines)
+    assert f"{best} was damaged, and is written anew from its copy." in lines.said
+    kept = done.kept("best")
+    assert (done.state, kept.epoch, kept.told) == ("finished", whole.epoch, ())
+    assert all(np.array_equal(kept.arrays[name], whole.arrays[name]) for name in whole.arrays)
+
+
+@pytest.mark.parametrize("use", ["predict", "export"])
+def test_with_a_damaged_checkpoint_last_weights_are_of_the_one_before_and_that_is_said(
+    use: str, run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    newest = sorted(run.glob("checkpoints/step-*"))[-1]
+    flip(newest / "state.safetensors", np.random.default_rng(3))
+    lines = Lines()
+    if use == "predict":
+        image = pictures / "val" / "cat" / "000.png"
+        sl.predict(run, image, weights="last", progress=lines)
+    else:
+        sl.export(run, format="keras", out=tmp_path / "last.keras", weights="last", progress=lines)
+    assert any(
+        f"{newest.name} is damaged" in line and "in its place" in line for line in lines.said
+    )

@@ -125,6 +125,14 @@ def test_a_model_of_a_strategy_of_ones_own_is_trained_alike(pictures: Path, tmp_
 
 
 @pytest.mark.slow
+def test_a_strategy_of_ones_own_before_is_not_in_the_way(pictures: Path, tmp_path: Path) -> None:
+    one = trained("tensorflow", pictures, tmp_path / "one")
+    two = trained("tensorflow", pictures, tmp_path / "two", own="before", devices="all")
+    assert (one["used"], two["used"]) == ([1], [2])
+    assert_close(one, two)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [

@@ -53,6 +53,19 @@ def test_the_images_grow_over_equal_parts_of_the_epochs(grown: tuple[sl.Run, Siz
     assert grown[1].seen == [(12, 16)] * 2 * STEPS + [(24, 32)] * STEPS
 
 
+def test_the_plan_tells_the_sizes(grown: tuple[sl.Run, Sizes]) -> None:
+    assert "Training images grow, in equal parts of the epochs: 12x16, 24x32." in grown[0].plan
+
+
+def test_where_there_are_fewer_epochs_than_sizes_the_last_one_is_whole(
+    pictures: Path, tmp_path: Path
+) -> None:
+    sizes, three = Sizes(), {"train__epochs": 1, "data__grow": [0.25, 0.5, 1.0]}
+    run = train(pictures, tmp_path / "run", callbacks=[sizes], **(GROWING | three))
+    assert set(sizes.seen) == {(24, 32)}
+    assert any("(the last 1 of these: there are no more epochs)" in line for line in run.plan)
+
+
 def test_what_is_kept_takes_whole_images(grown: tuple[sl.Run, Sizes]) -> None:
     model = keras.saving.load_model(grown[0].path / "model.keras", compile=False)
     assert model.input_shape == (None, 24, 32, 3)

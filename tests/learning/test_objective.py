@@ -15,7 +15,7 @@ from sightline.data.stream.loader import one_hot
 from sightline.judging import evaluation
 from sightline.learning.models import networks
 from sightline.learning.training import variables
-from sightline.learning.training.objective import BINS, StepTally, class_weights, compile_model
+from sightline.learning.training.objective import StepTally, bins, class_weights, compile_model
 
 COUNTS = {2: np.asarray([30, 10]), 3: np.asarray([10, 20, 70])}
 
@@ -274,7 +274,7 @@ def rare(
 
 def ranked(tally: StepTally, num_classes: int) -> npt.NDArray[np.int64]:
     counts = np.asarray(tally.result()["ranks"])
-    return counts.astype(np.int64).reshape(len(evaluation.ranked(num_classes)), 2, BINS)
+    return counts.astype(np.int64).reshape(len(evaluation.ranked(num_classes)), 2, -1)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -286,6 +286,28 @@ def test_the_area_of_the_bins_is_within_a_thousandth_of_that_of_evaluation(
     tally.update_state(targets, outputs)
     exact = evaluation.validation_scores(in_full(outputs), labels, ["auc"])["auc"]
     assert evaluation.area_from_counts(ranked(tally, num_classes)) == pytest.approx(exact, abs=1e-3)
+
+
+def test_many_classes_are_counted_in_fewer_bins_and_their_area_is_still_near() -> None:
+    labels, targets, outputs = rare(600)
+    tally = StepTally(600, areas=True)
+    tally.update_state(targets, outputs)
+    counted = ranked(tally, 600)
+    assert counted.size == 600 * 2 * 128
+    exact = evaluation.validation_scores(outputs, labels, ["auc"])["auc"]
+    assert evaluation.area_from_counts(counted) == pytest.approx(exact, abs=2e-3)
+
+
+def test_the_tally_of_many_classes_is_that_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 700, (2, 64))
+    tally = StepTally(700)
+    tally.update_state(
+        np.eye(700, dtype=np.float32)[labels], np.eye(700, dtype=np.float32)[predicted]
+    )
+    wanted = np.zeros((700, 700))
+    np.add.at(wanted, (labels, predicted), 1)
+    assert np.array_equal(np.reshape(tally.result()["confusion"], (700, 700)), wanted)
 
 
 def test_records_of_weight_zero_are_in_no_bin() -> None:
@@ -302,7 +324,7 @@ def test_certain_outputs_are_in_the_outermost_bins() -> None:
     tally.update_state(np.asarray([0.0, 1.0], np.float32), np.asarray([[0.0], [1.0]], np.float32))
     lowest, highest = (np.flatnonzero(counts).tolist() for counts in ranked(tally, 2)[0])
     assert (lowest, len(highest)) == ([0], 1)
-    assert highest[0] > 0.99 * BINS  # the float32 before 1 - 1e-7 is 1 - 1.2e-7
+    assert highest[0] > 0.99 * bins(2)  # the float32 before 1 - 1e-7 is 1 - 1.2e-7
 
 
 def test_an_output_that_is_no_number_is_counted_somewhere_and_harms_nothing() -> None:

@@ -170,18 +170,14 @@ def test_a_run_whose_network_was_exchanged_is_not_resumed(given: sl.Run, tmp_pat
         sl.train(resume=tmp_path / "run", changes={"train.epochs": 3}, progress=sl.Silent())
 
 
-def test_a_run_that_lost_its_network_says_so(given: sl.Run, pictures: Path, tmp_path: Path) -> None:
-    shutil.copytree(given.path, tmp_path / "run")
-    (tmp_path / "run" / "network.keras").unlink()
+def test_a_run_that_lost_its_network_says_so(given: sl.Run) -> None:
     with pytest.raises(RunError, match=r"network\.keras is missing"):
-        sl.predict(tmp_path / "run", pictures, progress=sl.Silent())
+        kept.rebuild(given.recipe, 2, None)
 
 
-def test_a_damaged_network_says_so(given: sl.Run, pictures: Path, tmp_path: Path) -> None:
-    shutil.copytree(given.path, tmp_path / "run")
-    (tmp_path / "run" / "network.keras").write_bytes(b"no zip file")
+def test_a_damaged_network_says_so(given: sl.Run) -> None:
     with pytest.raises(RunError, match=r"cannot be opened.*damaged"):
-        sl.predict(tmp_path / "run", pictures, progress=sl.Silent())
+        kept.rebuild(given.recipe, 2, b"no zip file")
 
 
 def test_another_weights_order_gets_another_fingerprint(given: sl.Run, tmp_path: Path) -> None:
@@ -261,8 +257,10 @@ def test_what_is_no_keras_model_is_refused(pictures: Path, tmp_path: Path) -> No
 
 def test_an_unregistered_layer_is_refused_before_training(pictures: Path, tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((*SIZE, 3)), Unregistered(), *stacked().layers])
-    with pytest.raises(RecipeError, match=r"cannot be kept.*register_keras_serializable"):
+    message = r"cannot be kept, .* later: Could not locate class 'Unregistered'.*Put @keras\.saving"
+    with pytest.raises(RecipeError, match=message) as refused:
         train(pictures, tmp_path / "run", model)
+    assert "config=" not in str(refused.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -333,16 +331,27 @@ class Scopes(keras.callbacks.Callback):
     ("units", "activation", "classes"),
     [(1, "sigmoid", 2), (2, "softmax", 2), (3, "softmax", 3)],
 )
-def test_the_right_output_fits(units: int, activation: str, classes: int) -> None:
-    fitting.refuse_unfit(stacked(units, activation), classes)
+def test_the_right_output_fits_and_no_other_number_of_classes(
+    units: int, activation: str, classes: int
+) -> None:
+    model = stacked(units, activation)
+    fitting.refuse_unfit(model, classes)
+    with pytest.raises(RecipeError, match=f"{classes + 2} classes need"):
+        fitting.refuse_unfit(model, classes + 2)
 
 
 def own_softmax(x: Any) -> Any:
     return keras.ops.softmax(x, axis=-1)
 
 
-def test_an_unknown_activation_is_tried_and_fits() -> None:
+def own_sigmoid(x: Any) -> Any:
+    return keras.ops.sigmoid(x)
+
+
+def test_an_unknown_activation_is_tried_and_fits_where_it_puts_out_probabilities() -> None:
     fitting.refuse_unfit(stacked(3, own_softmax), 3)
+    with pytest.raises(RecipeError, match="on random images its rows sum to"):
+        fitting.refuse_unfit(stacked(3, own_sigmoid), 3)
 
 
 @pytest.mark.parametrize(
@@ -416,6 +425,9 @@ def test_the_right_loss_and_one_of_the_users_own_fit(units: int, loss: Any) -> N
     model = stacked(units, "sigmoid" if units == 1 else "softmax")
     model.compile(loss=loss)
     fitting.refuse_loss(model, 2, units)
+    model.compile(loss="mse")
+    with pytest.raises(RecipeError, match="compiled with mean_squared_error"):
+        fitting.refuse_loss(model, 2, units)
 
 
 def test_a_wrong_loss_stops_the_training_before_it_begins(pictures: Path, tmp_path: Path) -> None:
@@ -481,6 +493,7 @@ def test_a_function_makes_the_same_network_from_the_same_seed(here: Path) -> Non
     ("named", "message"),
     [
         ("missing_module:make", "there is no module 'missing_module', neither installed nor in"),
+        ("gone.networks:make", "Start from the folder that has gone/networks.py"),
         ("their_networks:nothing", "their_networks.py has no function 'nothing'"),
         ("their_networks:fails", "and failed: ZeroDivisionError: no such luck"),
         ("their_networks:wrong", "returned str; it has to return a Keras model"),

@@ -117,6 +117,30 @@ def test_the_plan_tells_the_share_that_several_classes_start_at(tmp_path: Path) 
     assert sentence(plan, "Initial bias").endswith("at the classes' own shares, 50% for 'a'.")
 
 
+@pytest.mark.parametrize("sampling", ["oversample", "undersample"])
+def test_classes_that_are_sampled_evenly_are_started_at_evenly(
+    manifest: Manifest, facts: DataFacts, sampling: str
+) -> None:
+    plan = plan_of(manifest, facts, balance__initial_bias=True, balance__sampling=sampling)
+    assert sentence(plan, "Initial bias") == (
+        "Initial bias log(positives/negatives) = 0.000: it starts at 50% pneumonia, as every class "
+        "comes equally often in an epoch."
+    )
+    black = np.zeros((1, 12, 16, 3), np.float32)
+    assert forward.forward(plan.build(), black, batch_size=1)[0] == pytest.approx([0.5, 0.5])
+
+
+def test_several_classes_that_are_sampled_evenly_are_started_at_evenly(tmp_path: Path) -> None:
+    counts = {"a": 5, "b": 3, "c": 2}
+    manifest = sl.scan(write_splits(tmp_path, counts, dict.fromkeys(counts, 1)))
+    changes = {"balance__initial_bias": True, "balance__sampling": "oversample"}
+    plan = plan_of(manifest, data_facts.measure(manifest), **changes)
+    assert sentence(plan, "Initial bias") == (
+        "Initial bias log(share of each class): it starts at 33% each, as every class comes "
+        "equally often in an epoch."
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "start", "expected"),
     [

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 from tiny import train, write_splits
 
 import sightline as sl
-from sightline.runs import Checkpoint, load_checkpoint
+from sightline.progress import Step
+from sightline.recipes import dump_recipe
+from sightline.runs import Checkpoint, load_checkpoint, replace_file, write_sealed
 
 # Everything that has a state: dropout, batch normalisation, moments, a moving average, a schedule.
 RICH: dict[str, Any] = {
@@ -126,6 +130,34 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not(
     assert dict(resumed.model) == dict(unstopped.model)
 
 
+class StopInValidation(sl.Silent):
+    """Asks for the end of the process when the validation of an epoch has begun."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.seen = epoch, 0
+
+    @contextmanager
+    def step(self, title: str, total: int | None) -> Iterator[Step]:
+        self.seen += title.startswith("epoch")
+        yield self
+
+    def advance(self, done: int = 1, *, note: str = "") -> None:
+        if note == "validation" and self.seen == self.epoch:
+            self.seen += 1
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_stopped_while_it_validates_it_ends_as_if_it_had_not(
+    epoch: int, pictures: Path, unstopped: sl.Run, tmp_path: Path
+) -> None:
+    stopped = train(pictures, tmp_path / "run", progress=StopInValidation(epoch), **RICH)
+    assert (stopped.state, len(stopped.history)) == ("interrupted", epoch - 1)
+    assert newest(stopped).meta["standing"]["batch"] == STEPS
+    resumed = sl.train(resume=stopped.path, only_train=True, progress=sl.Silent())
+    assert differing(resumed, unstopped) == []
+
+
 def test_stopped_many_times_it_ends_as_if_it_had_not(
     pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:
@@ -223,8 +255,8 @@ def test_another_recipe_or_other_images_are_refused(unstopped: sl.Run, tmp_path:
         sl.train(resume=run.path, changes={"train.batch_size": 4}, progress=sl.Silent())
     with pytest.raises(sl.RunError, match="so data cannot be given as well"):
         sl.train("elsewhere", resume=run.path, progress=sl.Silent())
-    path = run.path / "recipe.toml"
-    path.write_text(path.read_text("utf-8").replace("seed = 0", "seed = 1"), "utf-8")
+    text = dump_recipe(run.recipe.model_copy(update={"seed": 1}))
+    replace_file(run.path, "recipe.toml", text.encode())
     with pytest.raises(sl.RunError, match=r"the recipe of .* not those that this training was"):
         sl.train(resume=run.path, progress=sl.Silent())
 
@@ -244,7 +276,7 @@ def test_other_versions_go_on_with_a_plain_sentence(unstopped: sl.Run, tmp_path:
     run = sl.open_run(shutil.copytree(unstopped.path, tmp_path / "run"))
     about = json.loads((run.path / "run.json").read_text("utf-8"))
     about["packages"]["keras"], about["threads"] = "3.0.0", 64
-    (run.path / "run.json").write_text(json.dumps(about), "utf-8")
+    write_sealed(run.path / "run.json", about)
     lines = Lines()
     sl.train(resume=run.path, changes={"train.epochs": 4}, only_train=True, progress=lines)
     (line,) = [line for line in lines.said if line.startswith("Not as when this training began")]

@@ -242,7 +242,8 @@ def test_no_samples_are_an_empty_batch_of_any_size() -> None:
         assert theirs.size == mine.size == 0
 
 
-def test_methods_that_a_subclass_must_give_are_missed() -> None:
-    for module in (legacy, ours):
-        with pytest.raises(NotImplementedError):
-            next(module.Iterator(3, 2, False, 0))
+@pytest.mark.parametrize("module", [legacy, ours])
+def test_methods_that_a_subclass_must_give_are_missed(module: Any) -> None:
+    # Keras raises it without a word, and so does ours.
+    with pytest.raises(NotImplementedError, match=r"^$"):
+        next(module.Iterator(3, 2, False, 0))

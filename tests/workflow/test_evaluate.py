@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 import sightline as sl
 
 MakePhotos = Callable[..., Path]
+PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 Settings = Mapping[str, Any]
 
 QUIET = sl.Silent()
@@ -260,8 +261,9 @@ def test_a_split_of_another_name_is_refused(run: sl.Run) -> None:
 
 
 def test_damaged_weights_are_refused(run: sl.Run) -> None:
-    with (run.path / "best.safetensors").open("ab") as file:
-        file.write(b"x")
+    for path in run.path.rglob("best.safetensors"):
+        with path.open("ab") as file:
+            file.write(b"x")
     with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged"):
         sl.evaluate(run, progress=QUIET)
 
@@ -273,11 +275,11 @@ def test_damaged_figures_are_refused(run: sl.Run) -> None:
 
 
 @pytest.fixture
-def moved(run: sl.Run, tmp_path: Path) -> sl.Run:
+def moved(run: sl.Run, put_manifest: PutManifest, tmp_path: Path) -> sl.Run:
     """A finished run whose images are no longer at their place."""
     manifest = run.manifest
     where = tmp_path / "gone"
-    sl.Manifest.make(where, manifest.table).save(run.path / "manifest.parquet")
+    run = put_manifest(run, sl.Manifest.make(where, manifest.table))
     figures = (run.path / "evaluation.json").read_text("utf-8")
     (run.path / "evaluation.json").write_text(figures.replace(str(manifest.root), str(where)))
     return run

@@ -25,6 +25,7 @@ import keras  # noqa: E402
 
 from sightline.learning.models import exported  # noqa: E402
 
+PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 FORMATS = {"keras": ".keras", "h5": ".h5", "savedmodel": ""}
 
 
@@ -151,11 +152,11 @@ def test_grey_and_bfloat16_networks_agree_as_well(
 
 
 @pytest.mark.slow
-def test_without_the_images_generated_ones_are_used_and_named(run: sl.Run, tmp_path: Path) -> None:
-    manifest = run.path / "manifest.parquet"
-    moved = sl.Manifest.load(manifest)
-    sl.Manifest.make(tmp_path / "gone", moved.table).save(manifest)
-    about = export(run, tmp_path / "x.keras")
+def test_without_the_images_generated_ones_are_used_and_named(
+    run: sl.Run, put_manifest: PutManifest, tmp_path: Path
+) -> None:
+    moved = put_manifest(run, sl.Manifest.make(tmp_path / "gone", run.manifest.table))
+    about = export(moved, tmp_path / "x.keras")
     assert "generated images" in about["checked"]["of"]
 
 

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 import sightline as sl
-from sightline import runs
 
 MakePhotos = Callable[..., Path]
+PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 Settings = Mapping[str, Any]
 
 QUIET = sl.Silent()
@@ -218,13 +218,10 @@ def test_the_effect_of_learned_images_in_an_external_set_is_measured(
 
 
 def test_images_of_groups_that_were_learned_from_carry_a_caution(
-    run: sl.Run, make_photos: MakePhotos, tmp_path: Path
+    run: sl.Run, make_photos: MakePhotos, put_manifest: PutManifest, tmp_path: Path
 ) -> None:
     table = run.manifest.table.with_columns(group=pl.lit("p-") + pl.col("record_id"))
-    runs.save_manifest(
-        dataclasses.replace(run.manifest, table=table), run.path / "manifest.parquet"
-    )
-    groups = sl.open_run(run.path).manifest
+    groups = put_manifest(run, dataclasses.replace(run.manifest, table=table)).manifest
     external = sl.scan(make_photos(tmp_path / "o", {"dark": 2, "light": 2}, seed=77))
     names = [groups.of_split(split)["group"][0] for split in ("train", "validation", "test")]
     grouped = external.table.with_columns(group=pl.Series([*names, None], dtype=pl.String))

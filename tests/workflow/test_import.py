@@ -250,6 +250,13 @@ def test_what_is_not_said_or_makes_no_sense_is_refused(
         imported_as(saved, tmp_path / "run", **more)
 
 
+def test_the_command_takes_one_number_a_channel(saved: Path, tmp_path: Path) -> None:
+    words = ["import", str(saved), "--scaling", "1/255", "--mean", "0.5", "0.4", "0.3"]
+    words += ["--std", "0.2", "0.2", "0.1", "--classes", *NAMES, "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, words)
+    assert "with mean [0.5, 0.4, 0.3] and std [0.2, 0.2, 0.1]" in done.stderr
+
+
 def test_a_folder_that_holds_something_is_refused(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("")
     with pytest.raises(RunError, match="already holds something"):
@@ -355,6 +362,29 @@ def test_a_file_that_was_cut_off_is_refused(saved: Path, tmp_path: Path, share: 
 
 
 # --- crafted configurations ------------------------------------------------------------
+
+
+def test_a_file_that_names_a_place_before_its_beginning_is_refused(
+    saved: Path, tmp_path: Path
+) -> None:
+    content = bytearray(saved.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    first = content.index(b"PK\x01\x02")
+    content[end + 16 : end + 20] = (first + 5000).to_bytes(4, "little")  # where its list begins
+    (tmp_path / "m.keras").write_bytes(content)
+    with pytest.raises(DataError, match=r"m\.keras is damaged"):
+        foreign.unpack(tmp_path / "m.keras", tmp_path)
+
+
+@pytest.mark.slow
+def test_layers_of_keras_own_applications_are_imported(tmp_path: Path) -> None:
+    from keras.src.applications.convnext import LayerScale, StochasticDepth
+
+    inputs = keras.Input((*SIZE, 3))
+    x = StochasticDepth(0.1)(LayerScale(0.1, 4)(layers.Conv2D(4, 3)(inputs)))
+    x = layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    keras.Model(inputs, x).save(tmp_path / "scaled.keras")
+    assert imported_as(tmp_path / "scaled.keras", tmp_path / "run").model["class_names"]
 
 
 def test_a_configuration_that_is_too_deep_is_refused() -> None:
@@ -506,6 +536,17 @@ def test_weights_without_layers_are_refused(crafted: Callable[..., Path]) -> Non
     path = crafted(lambda file: None)
     with pytest.raises(DataError, match="holds weights and no layers"):
         foreign.stored_config(path)
+
+
+def test_a_configuration_in_an_h5_file_that_is_no_text_is_refused(
+    crafted: Callable[..., Path],
+) -> None:
+    def fill(file: h5py.File) -> None:
+        text = h5py.string_dtype("utf-8")
+        file.attrs.create("model_config", b'{"class_name": "\xee"}', dtype=text)
+
+    with pytest.raises(DataError, match="configuration is damaged"):
+        foreign.read_config(foreign.stored_config(crafted(fill)))
 
 
 # --- the limited program ---------------------------------------------------------------

@@ -254,14 +254,16 @@ def test_a_folder_that_is_no_run_is_refused(unlabelled: Path) -> None:
 
 
 def test_damaged_weights_are_refused(run: sl.Run, unlabelled: Path) -> None:
-    with (run.path / "best.safetensors").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged"):
+    for path in run.path.rglob("best.safetensors"):
+        with path.open("ab") as file:
+            file.write(b"x")
+    with pytest.raises(sl.RunError, match=r"best\.safetensors is damaged.* Nor can its copy"):
         predict(run, unlabelled)
 
 
 def test_missing_weights_are_refused(run: sl.Run, unlabelled: Path) -> None:
-    (run.path / "best.safetensors").unlink()
+    for path in run.path.rglob("best.safetensors"):
+        path.unlink()
     with pytest.raises(sl.RunError, match=r"best\.safetensors is missing"):
         predict(run, unlabelled)
 

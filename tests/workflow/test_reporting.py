@@ -15,6 +15,7 @@ import pytest
 import sightline as sl
 
 MakePhotos = Callable[..., Path]
+PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 
 QUIET = sl.Silent()
 
@@ -46,10 +47,10 @@ def forget_figures(run: sl.Run) -> None:
 
 
 @pytest.fixture
-def at_home(run: sl.Run, tmp_path: Path) -> sl.Run:
+def at_home(run: sl.Run, put_manifest: PutManifest, tmp_path: Path) -> sl.Run:
     """A run, not yet judged, whose images are its own: a test may damage them."""
     home = Path(shutil.copytree(run.manifest.root, tmp_path / "home"))
-    sl.Manifest.make(home, run.manifest.table).save(run.path / "manifest.parquet")
+    run = put_manifest(run, sl.Manifest.make(home, run.manifest.table))
     forget_figures(run)
     return run
 

@@ -93,7 +93,7 @@ def test_a_finished_run_folder_is_complete(trained: sl.Run) -> None:
 
 
 def test_the_last_checkpoint_is_complete(trained: sl.Run) -> None:
-    (checkpoint,) = (trained.path / "checkpoints").iterdir()
+    (checkpoint,) = (trained.path / "checkpoints").glob("step-*")
     assert names(checkpoint) == {"state.safetensors", "meta.json", "SHA256"}
 
 

@@ -35,7 +35,7 @@ class Scaling(StrEnum):
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(console.told_plainly(export))
-    app.command("import")(console.told_plainly(import_))
+    app.command("import", cls=options.SeveralNumbers)(console.told_plainly(import_))
 
 
 def export(
@@ -101,7 +101,7 @@ def import_(
         typer.Option(help="What it was trained on: 1/255, none, -1..1, mean-std or per-image."),
     ] = None,
     mean: Annotated[
-        list[float] | None, typer.Option(help="For mean-std, 0..1; once, or once a channel.")
+        list[float] | None, typer.Option(help="For mean-std, 0..1: one value, or one a channel.")
     ] = None,
     std: Annotated[list[float] | None, typer.Option(help="For mean-std, likewise.")] = None,
     image_size: Annotated[

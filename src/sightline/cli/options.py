@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from sightline.data.sources import SourceOptions
 from sightline.errors import DataError
@@ -14,6 +15,23 @@ from sightline.errors import DataError
 _TABLE = "A table of labels"
 _FOLDERS = "Separate folders"
 _GROUPS = "Groups and links"
+_OF_NUMBERS = ("--compare", "--mean", "--std")
+
+
+class SeveralNumbers(TyperCommand):
+    """Takes `--compare 0.1 0.01 0.001`: every number that follows belongs to the option."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Give each number its own option, and go on as usual."""
+        spread: list[str] = []
+        option = ""
+        for word in args:
+            if word in _OF_NUMBERS or not _is_number(word):
+                option = word if word in _OF_NUMBERS else ""
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(word)
+        return super().parse_args(ctx, spread)
 
 
 class WeightsChoice(StrEnum):
@@ -116,6 +134,14 @@ def refuse_among_images(*given: Path | None) -> None:
             f"the output would be written into {here}, among the images. Change to another folder, "
             "or say where it shall go (--out)."
         )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def source_options(values: dict[str, Any]) -> SourceOptions:

@@ -6,29 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 import sightline
 from sightline import runs
 from sightline.cli import console, options
 from sightline.data.sources.walk import absolute
 from sightline.records.rates import RateCurve
-
-
-class _SeveralRates(TyperCommand):
-    """Takes `--compare 0.1 0.01 0.001`: every number that follows belongs to the option."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Give each number its own --compare, and go on as usual."""
-        spread: list[str] = []
-        comparing = False
-        for word in args:
-            comparing = word == "--compare" or (comparing and _is_number(word))
-            if comparing and word != "--compare" and spread[-1] != "--compare":
-                spread.append("--compare")
-            spread.append(word)
-        return super().parse_args(ctx, spread)
-
 
 Compare = Annotated[
     list[float] | None,
@@ -45,7 +28,7 @@ Out = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command("lr-find", cls=_SeveralRates)(console.told_plainly(lr_find))
+    app.command("lr-find", cls=options.SeveralNumbers)(console.told_plainly(lr_find))
 
 
 def lr_find(
@@ -136,11 +119,3 @@ def _reached(curve: RateCurve, rate: float) -> str:
     if rate in curve.diverged:
         return f"diverged in step {curve.diverged[rate] + 1:,}"
     return f"{curve.reached[rate]:.4f}{'  the lowest' if rate == curve.best else ''}"
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

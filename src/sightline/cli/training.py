@@ -29,7 +29,8 @@ def train(
         float | None,
         typer.Option(
             help="Time to train: an automatic number of epochs is planned for it; with a fixed "
-            "one, or --resume, no epoch is begun that would end later."
+            "one, or --resume, no epoch is begun that would end later than that. What a resumed "
+            "run took before counts."
         ),
     ] = None,
     out: Annotated[

@@ -153,8 +153,9 @@ class BalanceSection(Section):
             of the larger classes each epoch.
         focal_gamma: Each image weighs (1 - its probability of the true class) ** gamma; 0 for
             plain cross-entropy. After Lin et al. 2017, "Focal loss for dense object detection".
-        initial_bias: Start the output at the training set's class shares: log(positives /
-            negatives) for two classes, log(share) for several.
+        initial_bias: Start the output at the class shares of an epoch's images, those of the
+            training set unless `sampling` makes them even: log(positives / negatives) for two
+            classes, log(share) for several.
     """
 
     class_weights: Literal["none", "balanced"] = "none"

@@ -2,14 +2,19 @@
 
     runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  audit.json  plan.txt
                 run.log  history.jsonl  checkpoints/step-*/  best.safetensors  model.json
+                checkpoints/best.safetensors (the same once more)
                 model.keras  predictions/  evaluation.json  history.png  report.html
                 events/ (TensorBoard)  mlflow/  wandb/ (where train.log_to has them)
                 network.keras (where no recipe describes the network)
 
 Every file but the two logs is written beside its final name, fsynced and renamed, so a reader
-never meets half a file; every line of `history.jsonl` carries its own CRC.
+never meets half a file. What has changed on the disk is noticed before it is used: `run.json`,
+`model.json`, weights, checkpoints and the lines of `history.jsonl` carry sums of themselves, and
+`run.json` has those of the files that stay as they are.
 
 files        atomic writes, weights with their sha256
+best         the best weights, in two files
+sums         the files that stay as they are
 epochs       history.jsonl, events/
 checkpoints  checkpoints/
 folder       the folder as a whole: made, locked, opened, listed
@@ -21,6 +26,7 @@ tables       rows streamed into a CSV or parquet file
 
 from __future__ import annotations
 
+from sightline.runs.best import read_best, restore_best, write_best
 from sightline.runs.cards import model_card
 from sightline.runs.checkpoints import (
     Checkpoint,
@@ -33,10 +39,12 @@ from sightline.runs.files import (
     Tensors,
     file_sha256,
     read_tensors,
+    remove_file,
     remove_unfinished,
     save_manifest,
     write_atomically,
     write_json,
+    write_sealed,
     write_tensors,
 )
 from sightline.runs.folder import (
@@ -59,6 +67,7 @@ from sightline.runs.places import (
     new_run_path,
     writing,
 )
+from sightline.runs.sums import is_as_written, refuse_changed, replace_file
 from sightline.runs.tables import check_table_path, write_rows
 from sightline.runs.trackers import About, Tracker, refuse_missing
 
@@ -84,6 +93,7 @@ __all__ = [
     "cut_history",
     "file_sha256",
     "fingerprint",
+    "is_as_written",
     "latest_checkpoint",
     "list_runs",
     "load_checkpoint",
@@ -93,15 +103,22 @@ __all__ = [
     "note_look",
     "open_run",
     "provenance",
+    "read_best",
     "read_history",
     "read_tensors",
+    "refuse_changed",
     "refuse_missing",
+    "remove_file",
     "remove_unfinished",
+    "replace_file",
+    "restore_best",
     "save_checkpoint",
     "save_manifest",
     "write_atomically",
+    "write_best",
     "write_json",
     "write_rows",
+    "write_sealed",
     "write_tensors",
     "writing",
 ]

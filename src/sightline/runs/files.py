@@ -21,6 +21,7 @@ from sightline.records import Manifest
 from sightline.records.manifest import index_path
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
+SEAL = "sha256"  # the key of a JSON object that holds the sum of the others
 
 # What is not yet whole, of the files of a run folder.
 _BESIDE = re.compile(
@@ -36,7 +37,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     make_folder(path.parent)
     # The suffix stays last: some writers choose their format by it.
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    name, dot, suffixes = path.name.partition(".")
+    beside = path.with_name(f".{name}.{os.getpid()}{dot}{suffixes}")
     try:
         write(beside)
         flush_to_disk(beside)
@@ -54,12 +56,19 @@ def make_folder(path: Path) -> None:
         flush_to_disk(each.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there, so that no power cut brings it back."""
+    if path.exists():
+        path.unlink()
+        flush_to_disk(path.parent)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left beside the files of a run folder that is held.
 
     Only files with names that `write_atomically` gives; what cannot be removed stays.
     """
-    for path in folder.glob(".*"):
+    for path in (*folder.glob(".*"), *folder.glob("checkpoints/.*")):
         if is_unfinished(path):
             with suppress(OSError):
                 path.unlink()
@@ -76,11 +85,16 @@ def write_json(path: Path, value: object) -> None:
     write_atomically(path, lambda beside: beside.write_text(text, "utf-8"))
 
 
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, with the sha256 of all else in it under "sha256"."""
+    write_json(path, {**value, SEAL: _seal(value)})
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object.
+    """Return a JSON object; one that has a sha256 of its own has to match it.
 
     Raises:
-        RunError: The file cannot be read, or holds something else.
+        RunError: The file cannot be read, is not as it was written, or holds something else.
     """
     try:
         value = json.loads(path.read_text("utf-8"))
@@ -88,7 +102,18 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is damaged or cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged: it holds no JSON object")
+    if SEAL in value and value[SEAL] != _seal(value):
+        raise RunError(
+            f"{path} is damaged, or was changed by hand: it does not have the sha256 written in "
+            "it. Copy it again from where the run folder came from."
+        )
     return value
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    """Return the sha256 of the values, however they are spelled; what seals them is left out."""
+    plain = json.loads(json.dumps({key: value[key] for key in value if key != SEAL}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def save_manifest(manifest: Manifest, path: Path) -> None:
@@ -112,7 +137,8 @@ def write_tensors(path: Path, tensors: Tensors, *, epoch: int) -> None:
     So no crash can leave weights beside a description of other weights.
     """
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    about = {"epoch": str(epoch), "sha256": tensors_sha256(contiguous)}
+    digest = tensors_sha256(contiguous)
+    about = {"epoch": str(epoch), "sha256": digest, "epoch_sha256": _of_epoch(epoch, digest)}
     content = save(contiguous, about)  # save_file would make the file private to this user
     write_atomically(path, lambda beside: beside.write_bytes(content))
 
@@ -130,9 +156,10 @@ def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], int]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             about = file.metadata() or {}
         epoch, promised = int(about["epoch"]), about["sha256"]
+        sealed = about.get("epoch_sha256", _of_epoch(epoch, promised))  # older files lack it
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise RunError(f"{path} is damaged or cannot be read: {error}") from error
-    if tensors_sha256(tensors) != promised:
+    if tensors_sha256(tensors) != promised or sealed != _of_epoch(epoch, promised):
         raise RunError(
             f"{path} is damaged: its sha256 is not the one written with it. "
             "Copy the run folder again from where it came from."
@@ -148,6 +175,11 @@ def tensors_sha256(tensors: Tensors) -> str:
         digest.update(f"{name} {array.dtype} {array.shape} ".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _of_epoch(epoch: int, digest: str) -> str:
+    """Return the sha256 of the epoch that weights are from, and of their own."""
+    return hashlib.sha256(f"{epoch} {digest}".encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

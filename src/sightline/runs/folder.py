@@ -25,21 +25,17 @@ from sightline.records import (
     Predictions,
     Weights,
 )
-from sightline.runs.checkpoints import latest_checkpoint
+from sightline.runs.best import BEST, read_best
+from sightline.runs.checkpoints import load_checkpoint
 from sightline.runs.epochs import read_history
-from sightline.runs.files import (
-    Tensors,
-    file_sha256,
-    read_json,
-    read_tensors,
-    tensors_sha256,
-)
+from sightline.runs.files import Tensors, file_sha256, read_json, tensors_sha256
 from sightline.runs.places import NETWORK, is_held
+from sightline.runs.sums import is_as_written, refuse_changed, seals
 
 FORMAT_VERSION = 1
 IMPORTED = "imported"  # the state of a run whose model was trained elsewhere
-_IN_RUN_JSON = {"state": str, "started": str, "data": dict, "network": dict}
-_IN_MODEL_JSON = {"class_names": list, "best_epoch": int}
+_IN_RUN_JSON: dict[str, type] = {"state": str, "started": str, "data": dict, "network": dict}
+_IN_MODEL_JSON: dict[str, type] = {"class_names": list, "best_epoch": int}
 VALIDATED = "model/"  # in a checkpoint: the weights that the epoch was validated with
 
 
@@ -52,12 +48,15 @@ class KeptWeights:
         arrays: By name.
         epoch: 0-based epoch they are from.
         fingerprint: Which weights, network and preprocessing these are.
+        told: What whoever uses them is to be told: files that were damaged, so that others were
+            read in their place. A sentence each.
     """
 
     which: Weights
     arrays: dict[str, npt.NDArray[np.generic]]
     epoch: int
     fingerprint: str
+    told: tuple[str, ...] = ()
 
 
 def fingerprint(run: Path, arrays: Tensors) -> str:
@@ -101,9 +100,15 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        """The images it was trained on, with their splits; none of a model from elsewhere."""
+        """The images it was trained on, with their splits; none of a model from elsewhere.
+
+        Raises:
+            DataError: It is missing, or not a manifest.
+            RunError: It is not as it was written.
+        """
         if self.info["state"] == IMPORTED:
             return Manifest.make(self.path.absolute(), {"record_id": []})
+        refuse_changed(self.path, self.info, "manifest.parquet")
         return Manifest.load(self.path / "manifest.parquet")
 
     @property
@@ -111,9 +116,10 @@ class Run:
         """`network.keras`, of a run whose recipe does not describe its network; None elsewhere.
 
         Raises:
-            RunError: It cannot be read.
+            RunError: It cannot be read, or is not as it was written.
         """
         path = self.path / NETWORK
+        refuse_changed(self.path, self.info, NETWORK)
         if not path.exists():
             return None
         try:
@@ -155,6 +161,8 @@ class Run:
         path = self.path / "audit.json"
         if not path.exists():
             return ()
+        if not is_as_written(self.path, self.info, path.name):
+            raise RunError(f"{path} is damaged: it is not as it was written. Remove it.")
         try:
             return tuple(Finding.from_dict(plain) for plain in read_json(path)["findings"])
         except (LookupError, TypeError) as error:
@@ -162,27 +170,35 @@ class Run:
 
     @property
     def plan(self) -> list[str]:
-        """What was going to be done and why, a sentence each."""
-        return (self.path / "plan.txt").read_text("utf-8").splitlines()
+        """What was going to be done and why, a sentence each; only people read it."""
+        path = self.path / "plan.txt"
+        said = path.read_text("utf-8", errors="replace").splitlines()
+        if is_as_written(self.path, self.info, path.name):
+            return said
+        return [*said, f"({path} is not as it was written: it is damaged, or was changed.)"]
 
     @property
     def history(self) -> History:
         """One row an epoch.
 
         Raises:
-            RunError: It is damaged, or lacks the epoch of the best weights.
+            RunError: It is damaged, or lacks an epoch that `model.json` knows.
         """
-        best = self.model.get("best_epoch") if (self.path / "model.json").exists() else None
+        card = self.model if (self.path / "model.json").exists() else {}
         path = self.path / "history.jsonl"
         if self.info["state"] == IMPORTED:
             return History.from_rows([])
         rows = read_history(path)
-        if best is not None and best >= len(rows):
-            raise RunError(
-                f"{path} is damaged: it has {len(rows)} epochs, and the best weights are of "
-                f"epoch {best + 1}. Copy the run folder again from where it came from."
-            )
-        return History.from_rows(rows, monitor=self.recipe.train.best, best_epoch=best)
+        for which in ("best", "last"):
+            epoch = card.get(f"{which}_epoch")
+            if epoch is not None and epoch >= len(rows):
+                raise RunError(
+                    f"{path} is damaged: it has {len(rows)} epochs, and the {which} weights are of "
+                    f"epoch {epoch + 1}. Copy the run folder again from where it came from."
+                )
+        return History.from_rows(
+            rows, monitor=self.recipe.train.best, best_epoch=card.get("best_epoch")
+        )
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -195,7 +211,7 @@ class Run:
         if not path.exists():
             raise self._no_model()
         card = read_json(path)
-        _check_keys(path, card, _IN_MODEL_JSON)
+        _check_keys(path, card, _IN_MODEL_JSON | seals(self.info))
         return card
 
     def _no_model(self) -> RunError:
@@ -240,21 +256,33 @@ class Run:
             RunError: They are missing or damaged.
         """
         if which == "best":
-            path = self.path / "best.safetensors"
-            if not path.exists() and not (self.path / "model.json").exists():
+            if not (self.path / BEST).exists() and not (self.path / "model.json").exists():
                 raise self._no_model()
-            arrays, epoch = read_tensors(path)
+            arrays, epoch, said = read_best(self.path)
+            told = tuple(line for line in (said,) if line)
         else:
-            newest = latest_checkpoint(self.path)
-            if newest is None:
-                raise RunError(f"{self.path} has no checkpoint, so there are no last weights")
-            state, epoch = read_tensors(newest / "state.safetensors")
-            arrays = {
-                name.removeprefix(VALIDATED): array
-                for name, array in state.items()
-                if name.startswith(VALIDATED)
-            }
-        return KeptWeights(which, arrays, epoch, fingerprint(self.path, arrays))
+            arrays, epoch, told = self._last()
+        return KeptWeights(which, arrays, epoch, fingerprint(self.path, arrays), told)
+
+    def _last(self) -> tuple[dict[str, npt.NDArray[np.generic]], int, tuple[str, ...]]:
+        """Return the weights of the newest intact checkpoint, their epoch, what is to be said."""
+        checkpoint, damaged = load_checkpoint(self.path)
+        if checkpoint is None:
+            if damaged:
+                told = "\n".join(f"  {line}" for line in damaged)
+                raise RunError(
+                    f"no checkpoint of {self.path} can be used:\n{told}\nCopy the run folder "
+                    "again from where it came from, or use the best weights (--weights best)."
+                )
+            raise RunError(f"{self.path} has no checkpoint, so there are no last weights")
+        arrays = {
+            name.removeprefix(VALIDATED): array
+            for name, array in checkpoint.tensors.items()
+            if name.startswith(VALIDATED)
+        }
+        epoch = int(checkpoint.meta["epoch"])
+        instead = f"{checkpoint.path.name} is used in its place: weights of epoch {epoch + 1}."
+        return arrays, epoch, tuple(f"{line}. {instead}" for line in damaged)
 
 
 def open_run(path: str | Path) -> Run:
@@ -275,8 +303,11 @@ def open_run(path: str | Path) -> Run:
             f"{folder} has run format {version}; this Sightline knows "
             f"{FORMAT_VERSION}. Update Sightline to open it."
         )
-    _check_keys(folder / "run.json", info, _IN_RUN_JSON)
-    return Run(folder, info, load_recipe(folder / "recipe.toml"))
+    _check_keys(folder / "run.json", info, _IN_RUN_JSON | seals(info))
+    recipe = folder / "recipe.toml"
+    if recipe.exists():  # else the recipe's own error names it
+        refuse_changed(folder, info, recipe.name)
+    return Run(folder, info, load_recipe(recipe))
 
 
 def _check_keys(path: Path, found: Mapping[str, Any], needed: Mapping[str, type]) -> None:

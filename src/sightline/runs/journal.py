@@ -17,7 +17,8 @@ from typing import Any
 
 from sightline.errors import RunError
 from sightline.progress import Progress, Step
-from sightline.runs.files import read_json, write_json
+from sightline.runs.files import read_json, write_sealed
+from sightline.runs.sums import sums_of
 
 _PACKAGES = (
     "sightline",
@@ -57,15 +58,17 @@ class Journal:
     """Keeps `run.json` true, from the first second to the last.
 
     Args:
-        run: The run folder.
-        about: What is known at the start; `state` "training" and the times are added.
+        run: The run folder, with all files that were made before the first step.
+        about: What is known at the start; `state` "training", the times and the sha256 of those
+            files are added.
     """
 
     def __init__(self, run: Path, about: Mapping[str, Any]) -> None:
         self._path = run / "run.json"
         self._started = time.perf_counter()
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self._path, {**about, "state": "training", "started": started})
+        more = {"state": "training", "started": started, "files": sums_of(run)}
+        write_sealed(self._path, {**about, **more})
 
     @classmethod
     def again(cls, run: Path) -> Journal:
@@ -77,7 +80,7 @@ class Journal:
         resumed = datetime.now(UTC).isoformat(timespec="seconds")
         about = {key: before[key] for key in before if key not in ("reason", "signal")}
         times = [*before.get("resumed", ()), resumed]
-        write_json(journal._path, {**about, "state": "training", "resumed": times})
+        write_sealed(journal._path, {**about, "state": "training", "resumed": times})
         return journal
 
     def end(self, state: str, reason: str, **more: Any) -> None:
@@ -95,7 +98,7 @@ class Journal:
             "peak_memory_mb": round(_peak_memory() / 1e6),
             **more,
         }
-        write_json(self._path, about)
+        write_sealed(self._path, about)
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -93,10 +93,13 @@ def export(
         raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
     opened = run if isinstance(run, Run) else runs.open_run(run)
     class_names, kept = tuple(opened.model["class_names"]), opened.kept(weights)
+    shown = progress or Shown()
+    for line in kept.told:
+        shown.say(line)
     path = _place(out, opened, format)
     _choose_backend(opened, format)
     model = rebuild(opened, len(class_names), kept)
-    with (progress or Shown()).step(f"exporting {path.name}", 3) as step:
+    with shown.step(f"exporting {path.name}", 3) as step:
         tried = _tried(opened)
         step.advance()
         about = _description(opened, kept, format, preprocessing)

@@ -71,7 +71,9 @@ def fit(
         keeper.state = outcome.state
     if outcome.epochs:
         finished = plan.build()  # without the optimizer and objective, which only training needs
-        best, _ = runs.read_tensors(path / "best.safetensors")
+        best, _, told = runs.read_best(path)
+        if told:
+            log.say(told)
         forward.set_weights(finished, best)
         keeper.export_keras(finished)
     return outcome
@@ -80,19 +82,25 @@ def fit(
 def identity(path: Path, recipe: Recipe) -> dict[str, str]:
     """Return what makes a training the one that it is: its recipe, images and network.
 
-    What may change of the recipe does not count.
+    What may change of the recipe does not count, nor the learning rate, which may once a training
+    has failed.
     """
-    decisive = {name: value for name, value in flat(recipe).items() if not may_change(name)}
+    decisive = {
+        name: value for name, value in flat(recipe).items() if not may_change(name, failed=True)
+    }
     known = {
         "recipe": hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
         "manifest": runs.file_sha256(path / "manifest.parquet"),
+        "index": runs.file_sha256(index_path(path / "manifest.parquet")),  # what is streamed from
     }
     network = path / runs.NETWORK
     return known | ({"network": runs.file_sha256(network)} if network.exists() else {})
 
 
-def may_change(name: str) -> bool:
-    """Say whether a value may change in the middle of a training."""
+def may_change(name: str, *, failed: bool) -> bool:
+    """Say whether a value may change in the middle of a training, or after it failed there."""
+    if name == "train.learning_rate":
+        return failed  # what diverged at one rate would do so again
     return name == "train.epochs" or name.startswith(("stop.", "checkpoint."))
 
 

@@ -239,7 +239,7 @@ def _write(folder: Path, work: Path, names: list[str], name: str, path: Path) ->
         runs.write_tensors(folder / "best.safetensors", arrays, epoch=0)
         card = runs.model_card(recipe, names, runs.fingerprint(folder, arrays))
         card |= {"best_epoch": 0, "last_epoch": 0}
-        runs.write_json(folder / "model.json", card)
+        runs.write_sealed(folder / "model.json", card)
         described = {
             "format_version": runs.FORMAT_VERSION,
             "recipe": recipe.name,

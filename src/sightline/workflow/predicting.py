@@ -105,6 +105,8 @@ def predictions_of(
     if weights not in get_args(Weights):
         raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
     class_names, kept = tuple(run.model["class_names"]), run.kept(weights)
+    for line in kept.told:
+        progress.say(line)
     model = rebuild(run, len(class_names), kept)
     from sightline.learning import prediction
 

@@ -11,6 +11,7 @@ from sightline.errors import RecipeError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, flat, load_recipe
+from sightline.records.manifest import index_path
 from sightline.runs import Checkpoint, Journal, Logged, Run
 from sightline.workflow.fitting import fit, identity, may_change
 
@@ -32,18 +33,20 @@ def resume(
 
     On a processor, with the same versions and threads, the end is the same to the last bit as if
     it had never stopped; where something differs, that is said. Without a checkpoint it begins
-    again; a finished training is left as it is.
+    again; a finished training is left as it is. Of one whose objective became NaN or infinite,
+    every checkpoint is from before; it would come to the same end at the same learning rate.
 
     Args:
         path: The run folder.
-        changes: "train.epochs" for more epochs, and what "stop" and "checkpoint" say.
+        changes: "train.epochs" for more epochs, and what "stop" and "checkpoint" say; of a
+            training that failed, "train.learning_rate" too.
         cache: As `train`.
         callbacks: The same as before, in the same order.
         progress: Where bars and lines go; by default to the terminal or notebook.
 
     Raises:
         RunError: There is no run, another process works in it, or its recipe or manifest is not
-            the one that it was saved with.
+            the one that it was saved with, or is damaged.
         RecipeError: A change would make it another training.
         SetupError: A package of train.log_to is not installed.
     """
@@ -59,6 +62,8 @@ def resume(
         checkpoint, damaged = runs.load_checkpoint(folder)
         if damaged and checkpoint is None:
             raise RunError(_all_damaged(folder, damaged))
+        for line in (*damaged, *_mended_index(run)):
+            log.say(line)
         _refuse_others(run, checkpoint)
         recipe = _changed(run, changes)
         if run.info["state"] == "finished" and recipe == run.recipe:
@@ -66,8 +71,9 @@ def resume(
             return run
         runs.refuse_missing(recipe.train.log_to)
         _write_recipe(run, recipe)
+        said = _ended_before(run, recipe)
         run = runs.open_run(folder)
-        for line in (*damaged, *_differences(run)):
+        for line in (*said, *_differences(run)):
             log.say(line)
         backend.choose(run.info["backend"])
         from sightline.learning import planning  # loads Keras, now that its backend is chosen
@@ -106,26 +112,52 @@ def _refuse_others(run: Run, checkpoint: Checkpoint | None) -> None:
         )
 
 
+def _mended_index(run: Run) -> list[str]:
+    """Make the manifest's index anew where it is damaged, and return what is to be said of it.
+
+    Raises:
+        RunError: The manifest, which it is made of, is damaged too.
+    """
+    path = index_path(run.path / "manifest.parquet")
+    runs.refuse_changed(run.path, run.info, "manifest.parquet")
+    if path.exists() and runs.is_as_written(run.path, run.info, path.name):
+        return []
+    runs.write_atomically(path, run.manifest.index().write)
+    return [f"{path} was missing or damaged; it was made anew from manifest.parquet."]
+
+
+def _ended_before(run: Run, recipe: Recipe) -> list[str]:
+    """Return how a training failed, and at which learning rate it goes on."""
+    if run.info["state"] != "failed":
+        return []
+    before, rate = run.recipe.train.learning_rate, recipe.train.learning_rate
+    told = f"This training failed before: {run.info.get('reason', 'no reason is known')}"
+    if rate != before:
+        return [told, f"From here on train.learning_rate is {rate:g}; it was {before:g}."]
+    return [told]
+
+
 def _changed(run: Run, changes: Mapping[str, Any] | Sequence[str]) -> Recipe:
     recipe = load_recipe(run.path / "recipe.toml", changes)
     before, after = flat(run.recipe), flat(recipe)
+    failed = run.info["state"] == "failed"
     others = [
-        name for name, value in after.items() if value != before[name] and not may_change(name)
+        name
+        for name, value in after.items()
+        if value != before[name] and not may_change(name, failed=failed)
     ]
     if others:
         raise RecipeError(
             f"{', '.join(others)} cannot be changed in the middle of a training: it would be "
-            "another one. train.epochs, stop and checkpoint may; train anew for the rest."
+            "another one. train.epochs, stop and checkpoint may, and train.learning_rate once it "
+            "has failed; train anew for the rest."
         )
     return recipe
 
 
 def _write_recipe(run: Run, recipe: Recipe) -> None:
     if recipe != run.recipe:
-        text = dump_recipe(recipe)
-        runs.write_atomically(
-            run.path / "recipe.toml", lambda beside: beside.write_text(text, "utf-8")
-        )
+        runs.replace_file(run.path, "recipe.toml", dump_recipe(recipe).encode())
 
 
 def _differences(run: Run) -> list[str]:

@@ -59,7 +59,10 @@ def comparison_figure(curve: RateCurve, *, narrow: bool = False) -> Figure:
         curve: With a comparison.
         narrow: For a narrow screen.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _panel("step", "val_loss", narrow=narrow)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half of a step
     for place, rate in enumerate(curve.reached):
         rows = curve.comparison.filter(curve.comparison["rate"] == rate)
         axes.plot(

@@ -188,22 +188,23 @@ def _load(backbone: keras.Model, recipe: Recipe) -> None:
             f"model.weights {path} is no .h5 file. Keras' own is called {weights_name(recipe)}; "
             "yours are saved by backbone.save_weights('NAME.weights.h5')."
         )
+    refused = f"model.weights {path} does not fit {network} without its top"
+    called = f"Keras' own file for it is called {weights_name(recipe)}."
     try:
+        held = _arrays(path)
+        # First, as Keras' words for it are about its own insides.
+        if held != len(backbone.weights):
+            raise RecipeError(
+                f"{refused}: it holds {held} arrays, and the network has {len(backbone.weights)}. "
+                f"It is of another network, or has a top. {called}"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # of what would be left as it is
             backbone.load_weights(path)
-        held = _arrays(path)
+    except RecipeError:  # a ValueError, too
+        raise
     except (OSError, LookupError, TypeError, ValueError, UserWarning) as error:
-        raise RecipeError(
-            f"model.weights {path} does not fit {network} without its top: {short(error)} "
-            f"Keras' own file for it is called {weights_name(recipe)}."
-        ) from error
-    if held != len(backbone.weights):
-        raise RecipeError(
-            f"model.weights {path} holds {held} arrays, and {network} without its top has "
-            f"{len(backbone.weights)}: it is of another network, or has a top. Keras' own file is "
-            f"called {weights_name(recipe)}."
-        )
+        raise RecipeError(f"{refused}: {short(error)} {called}") from error
     _square(backbone)
 
 

@@ -24,6 +24,8 @@ from sightline.recipes import Recipe
 
 Array = npt.NDArray[Any]
 
+_OUR_EXCHANGES = 1 << 16  # the first number of them
+
 
 @dataclass(frozen=True, slots=True)
 class Devices:
@@ -156,7 +158,10 @@ def _strategy_over(names: tuple[str, ...]) -> Any:
     """Return one strategy for all trainings of a process: Keras' own seed is made in the first."""
     import tensorflow as tf
 
-    return tf.distribute.MirroredStrategy(names)
+    # TensorFlow numbers what the devices of a strategy exchange, each strategy from the same
+    # number: beside one that the caller made, ours would wait for its sums, and fail.
+    apart = {"_collective_key_base": _OUR_EXCHANGES}
+    return type("MirroredStrategy", (tf.distribute.MirroredStrategy,), apart)(names)
 
 
 def _parallel(recipe: Recipe) -> Devices | None:

@@ -7,6 +7,7 @@ the file, reads another file or loads another model. Nothing here imports a fram
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -95,6 +96,12 @@ def unpack(path: Path, folder: Path) -> tuple[dict[str, Any], Path]:
                     target.write(block)
     except (EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path.name} is damaged: {error}. Copy it again.") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise DataError(
+            f"{path.name} is damaged: it names a place before its own beginning. Copy it again."
+        ) from error
     return read_config(text), weights
 
 
@@ -260,18 +267,24 @@ def stored_config(path: Path) -> bytes:
     """Return the configuration that an .h5 file holds beside its weights.
 
     Raises:
-        DataError: There is none: the file has weights alone.
+        DataError: There is none, as the file has weights alone; or it is damaged.
     """
     import h5py
 
-    with h5py.File(path, "r") as file:
-        config = file.attrs.get("model_config")
+    try:
+        with h5py.File(path, "r") as file:
+            config = file.attrs.get("model_config")
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the model's configuration is damaged: {str(error)[:200]}. Copy the file again."
+        ) from error
     if config is None:
         raise DataError(
-            f"{path.name} holds weights and no layers (save_weights). Save the whole model: "
+            "it holds weights and no layers (save_weights). Save the whole model: "
             "model.save('model.keras')."
         )
-    return config if isinstance(config, bytes) else str(config).encode()
+    # Bytes that are no text come from h5py as surrogates, and go back to what they were.
+    return config if isinstance(config, bytes) else str(config).encode(errors="surrogateescape")
 
 
 def _datasets(file: Any) -> Iterator[tuple[int, int, int]]:

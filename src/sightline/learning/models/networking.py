@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from sightline.data.stream import StreamConfig
 from sightline.errors import RecipeError
 from sightline.learning.models import applications, fitting, kept, networks, own
 from sightline.recipes import OWN, Recipe, change_recipe
@@ -107,15 +108,7 @@ def in_words(recipe: Recipe, summary: ModelSummary, network: bytes | None) -> li
     size = f"Network {recipe.model.network}: {summary.parameters:,} parameters"
     if summary.operations:
         size += f", {summary.operations / 1e6:,.0f} million multiply-adds an image"
-    sentences = [f"{size}."]
-    if frozen := recipe.model.frozen_epochs:
-        sentences.append(
-            f"Its weights come from {recipe.model.weights}. In epoch{'s 1 to' * (frozen > 1)} "
-            f"{frozen} only the new head learns; then everything, at "
-            f"{recipe.model.unfrozen_rate:g} of the learning rate, with a fresh optimizer."
-        )
-    elif recipe.model.weights:
-        sentences.append(f"Its weights come from {recipe.model.weights}; all of them learn.")
+    sentences = [f"{size}.", *_weights(recipe), *_growth(recipe)]
     if network is None:
         return sentences
     if classes := kept.own_classes(network):
@@ -130,6 +123,35 @@ def in_words(recipe: Recipe, summary: ModelSummary, network: bytes | None) -> li
             "them a seed, and return it from get_config."
         )
     return sentences
+
+
+def _weights(recipe: Recipe) -> list[str]:
+    """Say where the weights of a network of keras.applications come from, and which learn when."""
+    model, frozen = recipe.model, recipe.model.frozen_epochs
+    if not applications.is_application(recipe):
+        return []
+    if not model.weights:
+        return ["It starts from random weights: model.weights names no file of trained ones."]
+    if not frozen:
+        return [f"Its weights come from {model.weights}; all of them learn."]
+    come = f"Its weights come from {model.weights}."
+    if frozen >= int(recipe.train.epochs):
+        return [f"{come} In all epochs only the new head learns (model.frozen_epochs {frozen})."]
+    return [
+        f"{come} In epoch{'s 1 to' * (frozen > 1)} {frozen} only the new head learns; then "
+        f"everything, at {model.unfrozen_rate:g} of the learning rate, with a fresh optimizer."
+    ]
+
+
+def _growth(recipe: Recipe) -> list[str]:
+    """Say how the images grow."""
+    shares, epochs = recipe.data.grow, int(recipe.train.epochs)
+    if not shares:
+        return []
+    sizes = [StreamConfig.of(recipe, training=True, share=share).image_size for share in shares]
+    shown = ", ".join(f"{height}x{width}" for height, width in sizes)
+    fewer = f" (the last {epochs} of these: there are no more epochs)" * (epochs < len(shares))
+    return [f"Training images grow, in equal parts of the epochs: {shown}{fewer}."]
 
 
 def _policy(recipe: Recipe) -> str:

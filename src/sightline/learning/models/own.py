@@ -152,8 +152,12 @@ def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def short(error: BaseException) -> str:
-    """Return what was said, without the dump of configurations that Keras adds."""
-    text = " ".join(str(error).partition("Full object config")[0].split())
+    """Return what was said, without the dumps of configurations that Keras adds.
+
+    It wraps an error into others, a dump in each; the first one says what is wrong.
+    """
+    first = str(error).rpartition("Exception encountered:")[2]
+    text = " ".join(first.partition("Full object config")[0].split()).strip("'")
     text = text if len(text) <= 300 else f"{text[:300]} ..."
     return text if text.endswith((".", "...")) else f"{text}."
 
@@ -238,9 +242,10 @@ def _function(named: str) -> Callable[[Recipe, int], object]:
             raise RecipeError(
                 f"model.network {named!r}: importing {module_name} failed: {short(error)}"
             ) from error
+        file = f"{module_name.replace('.', '/')}.py"
         raise RecipeError(
             f"model.network {named!r}: there is no module {error.name!r}, neither installed nor "
-            f"in the current folder {here}. Start from the folder that has {module_name}.py."
+            f"in the current folder {here}. Start from the folder that has {file}."
         ) from error
     except ANY as error:
         raise RecipeError(

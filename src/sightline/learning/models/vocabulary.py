@@ -19,6 +19,8 @@ RandomRotation RandomSaturation RandomShear RandomTranslation RandomZoom ReLU Re
 Rescaling Reshape Resizing SeparableConv1D SeparableConv2D Softmax SpatialDropout1D
 SpatialDropout2D SpectralNormalization Subtract UnitNormalization UpSampling2D ZeroPadding2D
 """
+# Of networks of keras.applications: ConvNeXt, Inception-ResNet.
+_APPLICATIONS = "CustomScaleLayer LayerScale StochasticDepth"
 _MODELS = "Functional Model Sequential DTypePolicy Policy"
 _PARTS = """
 Constant GlorotNormal GlorotUniform HeNormal HeUniform IdentityInitializer LecunNormal
@@ -30,7 +32,7 @@ Absolute Cast Clip Divide Elu Exp ExpandDims Flip Gelu GetItem HardSigmoid HardS
 Log Matmul Max Mean Min Negative Power Relu Relu6 Rsqrt Selu Sigmoid Silu Softplus Sqrt Square
 Squeeze Stack Std Sum Tanh Transpose TrueDivide Var
 """
-CLASSES = frozenset(f"{_LAYERS} {_MODELS} {_PARTS} {_OPERATIONS}".split())
+CLASSES = frozenset(f"{_LAYERS} {_APPLICATIONS} {_MODELS} {_PARTS} {_OPERATIONS}".split())
 SPECIAL = frozenset(("__keras_tensor__", "__slice__", "__ellipsis__"))
 _ACTIVATIONS = """
 elu exponential gelu hard_sigmoid hard_silu hard_swish leaky_relu linear mish relu relu6 selu

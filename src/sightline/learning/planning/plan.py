@@ -19,7 +19,11 @@ from sightline.learning.models import backend, devices, forward, kept, networkin
 from sightline.learning.planning import costs, words
 from sightline.learning.training import freezing
 from sightline.learning.training import speed as speeds
-from sightline.learning.training.objective import class_weights, compile_model
+from sightline.learning.training.objective import (
+    class_weights,
+    compile_model,
+    shares_of_an_epoch,
+)
 from sightline.recipes import NETWORKS, Recipe, change_recipe, resolve_epochs, resolve_shape
 from sightline.records import DataFacts, Manifest, ModelSummary, Split
 from sightline.runs import Run
@@ -248,7 +252,7 @@ def _refuse_weighing_twice(manifest: Manifest, recipe: Recipe) -> None:
 
 
 def _shares(recipe: Recipe, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-    return counts / counts.sum() if recipe.balance.initial_bias else None
+    return shares_of_an_epoch(recipe, counts) if recipe.balance.initial_bias else None
 
 
 def _images_of_an_epoch(recipe: Recipe, counts: npt.NDArray[np.int64]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sightline.learning.training.objective import class_weights
+from sightline.learning.training.objective import class_weights, shares_of_an_epoch
 from sightline.recipes import Recipe
 from sightline.records import DataFacts, Manifest
 
@@ -64,18 +64,8 @@ def of_balance(
             f"given 0.9 counts {0.1**gamma:.2g} and one given 0.1 counts {0.9**gamma:.2g}: "
             "training goes where it is still wrong."
         )
-    if balance.initial_bias and len(counts) == 2:
-        bias = float(np.log(counts[1] / counts[0]))
-        sentences.append(
-            f"Initial bias log(positives/negatives) = {bias:.3f}: it starts at "
-            f"{counts[1] / counts.sum():.0%} {class_names[1]}."
-        )
-    elif balance.initial_bias:
-        top = int(counts.argmax())
-        sentences.append(
-            f"Initial bias log(share of each class): it starts at the classes' own shares, "
-            f"{counts[top] / counts.sum():.0%} for {class_names[top]!r}."
-        )
+    if balance.initial_bias:
+        sentences.append(_bias(shares_of_an_epoch(recipe, counts), class_names))
     if smoothing := recipe.train.label_smoothing:
         spread = smoothing / len(counts)
         sentences.append(
@@ -84,6 +74,23 @@ def of_balance(
             "alone; loss and val_loss stay plain."
         )
     return sentences
+
+
+def _bias(shares: npt.NDArray[np.float64], class_names: tuple[str, ...]) -> str:
+    """Say what the output starts at."""
+    even = ", as every class comes equally often in an epoch" if np.ptp(shares) == 0 else ""
+    if len(shares) == 2:
+        return (
+            f"Initial bias log(positives/negatives) = {np.log(shares[1] / shares[0]):.3f}: it "
+            f"starts at {shares[1]:.0%} {class_names[1]}{even}."
+        )
+    if even:
+        return f"Initial bias log(share of each class): it starts at {shares[0]:.0%} each{even}."
+    top = int(shares.argmax())
+    return (
+        "Initial bias log(share of each class): it starts at the classes' own shares, "
+        f"{shares[top]:.0%} for {class_names[top]!r}."
+    )
 
 
 def _sampling(sampling: str, counts: npt.NDArray[np.int64], class_names: tuple[str, ...]) -> str:

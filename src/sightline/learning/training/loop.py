@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import keras
@@ -89,7 +90,9 @@ def fit(
     model.stop_training = False
     randomness.settle()
     listeners.to_keras.on_train_begin()
-    if resumed is not None:
+    if resumed is None:
+        keeper.begin()
+    else:
         loop.restore(resumed)
     with stop_requests() as loop.request:
         while loop.goes_on():
@@ -122,9 +125,13 @@ class _Loop:
         return self.trains[self._part()]
 
     def _part(self) -> int:
-        """Return in which part of the epochs the one in hand is, one part a stream."""
+        """Return in which part of the epochs the one in hand is, one part a stream.
+
+        Where there are fewer epochs than parts, the first parts are left out.
+        """
         parts, epochs = len(self.trains), int(self.recipe.train.epochs)
-        return min(self.standing.epoch * parts // epochs, parts - 1)
+        epoch = self.standing.epoch
+        return min(max(epoch * parts // epochs, parts - epochs + epoch), parts - 1)
 
     def goes_on(self) -> bool:
         """Say whether there is another epoch to run."""
@@ -181,7 +188,9 @@ class _Loop:
         standing, train = self.standing, self.train
         share = freezing.share_of_rate(self.recipe, standing.epoch)
         before = time.perf_counter()
-        for batch in train.epoch(standing.epoch):
+        # Not up to the iterator's own end, where the stream would stand in the next epoch: stopped
+        # while it is validated, this one has none of its steps to go, and they do not come again.
+        for batch in islice(train.epoch(standing.epoch), len(train) - standing.batch):
             ready = time.perf_counter()
             number, rate = standing.batch, standing.rate
             wanted = rate.at(standing.epoch * len(train) + number) * share
@@ -239,9 +248,17 @@ class _Loop:
             return
         ids = ", ".join(self.train.record_id(int(row)) for row in rows[:5])
         epoch, number = self.standing.epoch + 1, self.standing.batch + 1
-        raise RunError(
-            f"the objective became {loss} in epoch {epoch}, step {number} (records {ids} ...). "
-            "What was reached before is kept. Lower train.learning_rate, or look at these images."
+        raise self._diverged(
+            f"the objective became {loss} in epoch {epoch}, step {number} (records {ids} ...)",
+            "look at these images, or ",
+        )
+
+    def _diverged(self, what: str, first: str = "") -> RunError:
+        """Return what to say of a training that came to no number, and what to do."""
+        rate, run = self.recipe.train.learning_rate, self.keeper.run
+        return RunError(
+            f"{what}. What was reached before is kept. To go on from there, {first}lower the "
+            f"learning rate: sightline train --resume {run} --set train.learning_rate={rate / 10:g}"
         )
 
     def _seconds(self) -> float:
@@ -249,10 +266,19 @@ class _Loop:
         return self.standing.seconds + time.perf_counter() - self.began
 
     def save(self, *, last: bool = False) -> None:
-        """Write a checkpoint, once anything was trained; the last one has to succeed."""
+        """Write a checkpoint, once anything was trained; the last one has to succeed.
+
+        Raises:
+            RunError: It could not be written; or there is a NaN in it, which a step may leave
+                whose own objective was finite: going on from there would lead nowhere.
+        """
         standing = self.standing
         if not (standing.epoch or standing.batch):
             return
+        arrays = variables.read(self.model)
+        if spoiled := variables.not_numbers(arrays):
+            steps = standing.epoch * len(self.train) + standing.batch
+            raise self._diverged(f"{spoiled[0]} became NaN after {steps} steps")
         plain = standing.to_dict()
         if standing.batch:
             plain["seconds"] = self._seconds()
@@ -265,7 +291,7 @@ class _Loop:
             "frozen": freezing.is_frozen(self.model, self.recipe),
         }
         step = standing.epoch * len(self.train) + standing.batch
-        self.keeper.save(step, variables.read(self.model), meta, last=last)
+        self.keeper.save(step, arrays, meta, last=last)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to where a checkpoint was saved."""

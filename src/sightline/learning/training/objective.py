@@ -20,14 +20,31 @@ from sightline.recipes import Recipe, TrainSection
 
 Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
-BINS = 1024  # for the area: 4,000 spread outputs of which 5 % are positive miss it by < 0.001
+# For the area: 4,000 spread outputs of which 5 % are positive miss it by < 0.001 with the most.
+_MOST_BINS, _FEWEST_BINS = 1024, 128
+_COUNTERS = 1 << 17  # of all classes and bins, which leave the device at each step: 0.5 MB
 _SMALLEST = evaluation.SMALLEST_PROBABILITY
 _FARTHEST = float(np.log((1 - _SMALLEST) / _SMALLEST))  # log-odds: 16.1
+
+
+def bins(num_classes: int) -> int:
+    """Return into how many bins probabilities are counted for the area: fewer over 64 classes."""
+    return min(max(_COUNTERS // (2 * num_classes), _FEWEST_BINS), _MOST_BINS)
 
 
 def class_weights(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Return total / (K * count) for each class: every class then weighs the same in total."""
     return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
+
+
+def shares_of_an_epoch(recipe: Recipe, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return (K,) shares of the classes among the images that a step is made of, adding up to 1.
+
+    Those of the training split, unless they are sampled evenly.
+    """
+    if recipe.balance.sampling != "all":
+        return np.full(len(counts), 1 / len(counts))
+    return np.asarray(counts / counts.sum(), np.float64)
 
 
 def compile_model(
@@ -136,9 +153,10 @@ class StepTally(keras.metrics.Metric):
     its larger share (the first of equal ones), and its cross-entropy is that of this class alone.
 
     For the area under the ROC curve, which no confusion matrix has, the records are counted by the
-    probability that they were given, in 1,024 bins of equal width from log-odds -16.1 to 16.1: as
-    fine near 0 and 1 as rare classes need. The area of the training is that of these bins, in
-    which records less than 0.03 apart can be ties; that of validation is exact.
+    probability that they were given, in `bins` of equal width from log-odds -16.1 to 16.1: as fine
+    near 0 and 1 as rare classes need. The area of the training is that of these bins, in which
+    records less than 0.03 apart can be ties (0.25 with 512 classes and more); that of validation
+    is exact.
     """
 
     def __init__(self, num_classes: int, *, areas: bool = False) -> None:
@@ -156,7 +174,7 @@ class StepTally(keras.metrics.Metric):
         self.entropy = self.add_weight(shape=(), initializer="zeros", name="entropy")
         self.ranks = None
         if areas:
-            size = len(evaluation.ranked(num_classes)) * 2 * BINS
+            size = len(evaluation.ranked(num_classes)) * 2 * bins(num_classes)
             self.ranks = self.add_weight(shape=(size,), initializer="zeros", name="ranks")
 
     def update_state(
@@ -178,8 +196,9 @@ class StepTally(keras.metrics.Metric):
         counted = ops.ones_like(outputs[:, 0])
         if sample_weight is not None:
             counted = ops.cast(ops.reshape(sample_weight, (-1,)) > 0, "float32")
-        cells = ops.one_hot(true * self.num_classes + predicted, self.num_classes**2)
-        self.confusion.assign_add(ops.sum(cells * counted[:, None], axis=0))
+        cells = true * self.num_classes + predicted
+        # Not by a row of K * K a record: 128 MB a step with 1,000 classes.
+        self.confusion.assign_add(ops.segment_sum(counted, cells, num_segments=self.num_classes**2))
         own = ops.one_hot(true, self.num_classes)
         losses = -ops.log(ops.clip(ops.sum(outputs * own, axis=1), _SMALLEST, 1.0))
         self.entropy.assign_add(ops.sum(losses * counted))
@@ -190,19 +209,19 @@ class StepTally(keras.metrics.Metric):
         self, outputs: keras.KerasTensor, own: keras.KerasTensor, counted: keras.KerasTensor
     ) -> keras.KerasTensor:
         """Return the counts of (class, others or own, bin), in one row."""
-        classes = evaluation.ranked(self.num_classes)
+        classes, count = evaluation.ranked(self.num_classes), bins(self.num_classes)
         given, own = outputs[:, classes.start :], ops.cast(own[:, classes.start :], "int32")
         given = ops.clip(given, _SMALLEST, 1 - _SMALLEST)
         odds = ops.log(given) - ops.log1p(-given)
-        bins = ops.cast((odds / _FARTHEST + 1) * (BINS / 2), "int32")
+        binned = ops.cast((odds / _FARTHEST + 1) * (count / 2), "int32")
         # Of whole numbers: a NaN comes out somewhere, and the step is refused for it elsewhere.
-        bins = ops.clip(bins, 0, BINS - 1)
-        places = (2 * ops.arange(len(classes), dtype="int32") + own) * BINS + bins
+        binned = ops.clip(binned, 0, count - 1)
+        places = (2 * ops.arange(len(classes), dtype="int32") + own) * count + binned
         times = ops.broadcast_to(counted[:, None], ops.shape(places))
         return ops.segment_sum(
             ops.reshape(times, (-1,)),
             ops.reshape(places, (-1,)),
-            num_segments=len(classes) * 2 * BINS,
+            num_segments=len(classes) * 2 * count,
         )
 
     def result(self) -> dict[str, keras.KerasTensor]:

@@ -145,19 +145,37 @@ class Keeper:
     def _write_best(self) -> None:
         self._write_lines()
         if self._best is not None:
-            runs.write_tensors(
-                self.run / "best.safetensors", self._best, epoch=self.card["best_epoch"]
-            )
+            runs.write_best(self.run, self._best, epoch=self.card["best_epoch"])
             self._best = None
         if self.card:
-            runs.write_json(self.run / "model.json", self.card)
+            runs.write_sealed(self.run / "model.json", self.card)
+
+    def begin(self) -> None:
+        """Drop what a start left that ended before its first checkpoint: it comes again.
+
+        Raises:
+            OSError: It could not be removed.
+        """
+        for name in ("model.json", "history.jsonl"):  # in this order: see `restore`
+            runs.remove_file(self.run / name)
 
     def restore(self, meta: Mapping[str, Any], *, epochs: int) -> None:
-        """Go back to a checkpoint: later lines of the history are dropped, and written again."""
+        """Go back to a checkpoint: later lines of the history are dropped, and written again.
+
+        Raises:
+            RunError: The best weights, or the history, are not those that the checkpoint knows.
+            OSError: What it needs could not be written.
+        """
         self.card = dict(meta["card"])
+        # First, so that `model.json` never knows an epoch that the history does not.
         if self.card:
-            best, _ = runs.read_tensors(self.run / "best.safetensors")
+            best, damaged = runs.restore_best(self.run, epoch=self.card["best_epoch"])
+            for line in damaged:
+                self.progress.say(line)
             self.card["fingerprint"] = runs.fingerprint(self.run, best)  # the recipe is part of it
+            runs.write_sealed(self.run / "model.json", self.card)
+        else:
+            runs.remove_file(self.run / "model.json")
         runs.cut_history(self.run / "history.jsonl", epochs)
         self.events.close()
         self.events = runs.Events(self.run / "events", from_epoch=epochs)

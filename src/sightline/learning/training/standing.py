@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.judging import evaluation
-from sightline.learning.training.objective import BINS
+from sightline.learning.training.objective import bins
 from sightline.learning.training.schedules import LearningRate, Watch, another_fits
 from sightline.recipes import Recipe
 
@@ -21,7 +21,7 @@ class Tally:
 
     Attributes:
         confusion: (K, K) counts.
-        ranks: (C, 2, BINS) counts by probability, as `StepTally` explains; C is 0 where no area
+        ranks: (C, 2, bins) counts by probability, as `StepTally` explains; C is 0 where no area
             is asked for.
         entropy: Plain cross-entropy, summed over images.
         objective: What is optimised, summed over images.
@@ -44,9 +44,8 @@ class Tally:
     def empty(cls, num_classes: int, *, areas: bool = False) -> Tally:
         """Return the tally of no steps, with counts by probability if areas are asked for."""
         ranked = len(evaluation.ranked(num_classes)) if areas else 0
-        return cls(
-            np.zeros((num_classes, num_classes), np.int64), np.zeros((ranked, 2, BINS), np.int64)
-        )
+        shape = (ranked, 2, bins(num_classes))
+        return cls(np.zeros((num_classes, num_classes), np.int64), np.zeros(shape, np.int64))
 
     @property
     def images(self) -> int:
@@ -62,7 +61,7 @@ class Tally:
     def from_dict(cls, plain: Mapping[str, Any]) -> Tally:
         """Return what `to_dict` wrote."""
         counts = {name: np.asarray(plain[name], np.int64) for name in ("confusion", "ranks")}
-        counts["ranks"] = counts["ranks"].reshape(-1, 2, BINS)
+        counts["ranks"] = counts["ranks"].reshape(-1, 2, bins(len(counts["confusion"])))
         return cls(**{**plain, **counts})
 
 

@@ -32,6 +32,12 @@ def read(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
     return arrays | {f"raw/{number:04d}": array for number, array in enumerate(raw)}
 
 
+def not_numbers(arrays: Arrays) -> list[str]:
+    """Return the names of those that hold a NaN; infinities may be meant, as in a mask."""
+    floats = {name: each for name, each in arrays.items() if "float" in each.dtype.name}
+    return [name for name, each in floats.items() if np.isnan(each).any()]
+
+
 def assign(model: keras.Model, arrays: Arrays) -> None:
     """Put back what `read` returned.
 

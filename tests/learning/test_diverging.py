@@ -1,0 +1,123 @@
+"""A training that came to no number: what is kept of it, and how it goes on."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tiny import Spoiler, train
+
+import sightline as sl
+from sightline.runs import load_checkpoint
+
+SETTINGS = {"train__optimizer": "sgd", "train__epochs": 3, "checkpoint__steps": 5}  # once an epoch
+
+
+class Lines(sl.Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+class Poison(keras.callbacks.Callback):
+    """Leaves a NaN in the weights after so many steps, as a gradient that overflows does."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.left -= 1
+        if not self.left:
+            first = self.model.trainable_variables[0]
+            first.assign(keras.ops.full(first.shape, math.nan))
+
+
+@pytest.fixture(scope="module")
+def diverged(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run whose objective became NaN in its second epoch, and what was said."""
+    out = tmp_path_factory.mktemp("runs") / "diverged"
+    with pytest.raises(sl.RunError, match="the objective became nan in epoch 2") as caught:
+        train(pictures, out, callbacks=[Spoiler(epoch=1, rate=1e18)], **SETTINGS)
+    return out, str(caught.value)
+
+
+def test_the_end_says_how_to_go_on_at_a_lower_rate(diverged: tuple[Path, str]) -> None:
+    out, said = diverged
+    assert said.endswith(f"sightline train --resume {out} --set train.learning_rate=0.0001")
+
+
+def test_it_goes_on_from_before_at_a_lower_rate(diverged: tuple[Path, str], tmp_path: Path) -> None:
+    out = shutil.copytree(diverged[0], tmp_path / "run")
+    first, lines = sl.open_run(out).history.table, Lines()
+    lower = {"train.learning_rate": 0.0001}
+    run = sl.train(resume=out, changes=lower, only_train=True, progress=lines)
+    assert (run.state, run.recipe.train.learning_rate) == ("finished", 0.0001)
+    assert run.history["learning_rate"].to_list() == pytest.approx([0.001, 0.0001, 0.0001])
+    assert run.history["val_loss"][0] == first["val_loss"][0]
+    assert any(
+        line.startswith("This training failed before: RunError: the obj") for line in lines.said
+    )
+    assert "From here on train.learning_rate is 0.0001; it was 0.001." in lines.said
+
+
+def test_gone_on_at_a_lower_rate_it_may_be_stopped_again(
+    diverged: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = shutil.copytree(diverged[0], tmp_path / "run")
+    before = load_checkpoint(out)[0]
+    lower = {"train.learning_rate": 0.0001}
+    with pytest.raises(sl.RunError, match=r"became (nan|NaN)"):  # nothing saved
+        sl.train(resume=out, changes=lower, callbacks=[Poison(1)], progress=sl.Silent())
+    after = load_checkpoint(out)[0]
+    assert before is not None
+    assert after is not None
+    assert after.path == before.path
+    run = sl.train(resume=out, only_train=True, progress=sl.Silent())
+    assert (run.state, run.recipe.train.learning_rate) == ("finished", 0.0001)
+
+
+def test_without_a_checkpoint_it_begins_again_with_an_empty_history(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = {"train__optimizer": "sgd", "train__epochs": 2, "checkpoint__seconds": 3600}
+    with pytest.raises(sl.RunError, match="the objective became nan in epoch 2"):
+        train(pictures, tmp_path / "run", callbacks=[Spoiler(epoch=1, rate=1e18)], **settings)
+    assert len(sl.open_run(tmp_path / "run").history) == 1
+    lower = {"train.learning_rate": 0.0001}
+    run = sl.train(resume=tmp_path / "run", changes=lower, only_train=True, progress=sl.Silent())
+    assert run.history["epoch"].to_list() == [0, 1]
+
+
+def test_the_rate_of_a_training_that_did_not_fail_cannot_be_changed(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = train(pictures, tmp_path / "run", train__epochs=1)
+    message = r"train\.learning_rate cannot be changed in .* once it has failed; train anew"
+    with pytest.raises(sl.RecipeError, match=message):
+        sl.train(resume=run.path, changes={"train.learning_rate": 0.1}, progress=sl.Silent())
+
+
+def test_weights_that_became_nan_are_in_no_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "checkpoint__steps": 1}
+    with pytest.raises(sl.RunError, match=r"became NaN after 7 steps.*--set train\.learning_rate="):
+        train(pictures, tmp_path / "run", callbacks=[Poison(7)], **settings)
+    saved, damaged = load_checkpoint(tmp_path / "run")
+    assert saved is not None
+    assert (saved.meta["step"], damaged) == (6, [])
+    floats = [each for each in saved.tensors.values() if each.dtype.kind == "f"]
+    assert all(np.isfinite(each).all() for each in floats)
+
+
+def test_the_last_step_may_not_leave_a_nan_behind(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(sl.RunError, match="became NaN after 5 steps"):
+        train(pictures, tmp_path / "run", callbacks=[Poison(5)], train__epochs=1)
+    assert sl.open_run(tmp_path / "run").state == "failed"
