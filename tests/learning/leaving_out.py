@@ -36,6 +36,9 @@ STEPS = 4  # of an epoch
 STOPS = (4, 10, 14)  # steps after which a training is killed
 END = "end"  # after the last epoch, before it was noted as finished
 NO_MATTER = {  # what decides nothing, or is made anew
+    # The recipe's own, until somebody changes that.
+    *("meta/standing/planned", "meta/standing/rate/epochs", "meta/standing/rate/plateau/column"),
+    *("meta/standing/best/column", "meta/standing/stop/column"),
     *("meta/format_version", "meta/step", "meta/epoch", "meta/card/fingerprint"),
     *(f"meta/standing/{name}" for name in ("seconds", "spent", "longest")),  # times
     *(f"meta/standing/tally/{name}" for name in ("waiting", "computing")),

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny import Spoiler, train
+from tiny import Spoiler, Witness, train
 
 import sightline as sl
 from sightline.runs import load_checkpoint
@@ -115,6 +115,39 @@ def test_weights_that_became_nan_are_in_no_checkpoint(pictures: Path, tmp_path: 
     assert (saved.meta["step"], damaged) == (6, [])
     floats = [each for each in saved.tensors.values() if each.dtype.kind == "f"]
     assert all(np.isfinite(each).all() for each in floats)
+
+
+class Overflow(Witness):
+    """Leaves a network in the last step of an epoch whose outputs are infinity minus infinity."""
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        if batch == 4:
+            kernel, bias = self.model.trainable_variables[-2:]
+            kernel.assign(keras.ops.full(kernel.shape, -math.inf))
+            bias.assign(keras.ops.full(bias.shape, math.inf))
+
+
+@pytest.mark.parametrize("metrics", [["accuracy"], ["accuracy", "auc"]])
+def test_weights_that_became_nan_are_not_validated(
+    metrics: list[str], pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(sl.RunError, match=r"became NaN after 5 steps.*--set train\.learning_rate="):
+        train(pictures, tmp_path / "run", callbacks=[Poison(5)], train__metrics=metrics)
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_outputs_that_are_no_numbers_end_training_before_anybody_is_told_of_them(
+    average: float, pictures: Path, tmp_path: Path
+) -> None:
+    overflow, settings = Overflow(), {"train__weight_average": average}
+    message = r"validation images became nan in epoch 1 \(records val.*--set train\.learning_rate="
+    with pytest.raises(sl.RunError, match=message):
+        train(pictures, tmp_path / "run", callbacks=[overflow], **settings)
+    assert overflow.logs == []
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+    assert not (tmp_path / "run" / "best.safetensors").exists()
 
 
 def test_the_last_step_may_not_leave_a_nan_behind(pictures: Path, tmp_path: Path) -> None:

@@ -80,6 +80,35 @@ def test_stopped_where_they_grow_it_ends_as_if_it_had_not(
     assert differing(resumed, grown[0]) == []
 
 
+@pytest.mark.slow
+def test_with_more_epochs_they_grow_as_they_began_to(pictures: Path, tmp_path: Path) -> None:
+    stopped = train(
+        pictures, tmp_path / "run", callbacks=[StopAt(STEPS + 2)], **GROWING | {"train__epochs": 2}
+    )
+    sizes = Sizes()
+    run = sl.train(
+        resume=stopped.path,
+        changes={"train.epochs": 4},
+        only_train=True,
+        callbacks=[sizes],
+        progress=sl.Silent(),
+    )
+    assert len(run.history) == 4
+    assert sizes.seen[-3 * STEPS + 2 :] == [(24, 32)] * (3 * STEPS - 2)
+
+
+def test_they_may_not_end_before_they_are_whole(pictures: Path, tmp_path: Path) -> None:
+    stopped = train(pictures, tmp_path / "run", callbacks=[StopAt(2)], **GROWING)
+    message = r"train\.epochs 2 would end .* laid out over 3 epochs .* Set it to 3 or more"
+    with pytest.raises(RecipeError, match=message):
+        sl.train(resume=stopped.path, changes={"train.epochs": 2}, progress=sl.Silent())
+
+
+def test_the_last_size_must_be_the_whole_one() -> None:
+    with pytest.raises(RecipeError, match=r"must end in 1, the whole size .*, not in 0\.75$"):
+        load_recipe("auto", {"data.grow": [0.5, 0.75]})
+
+
 def test_a_network_of_one_size_cannot_grow() -> None:
     with pytest.raises(RecipeError, match=r"takes images of any size: 'residual', not 'basic'"):
         load_recipe("basic", {"data.grow": [0.5, 1.0]})

@@ -169,7 +169,33 @@ def test_a_better_loss_ends_the_wait_of_a_plateau() -> None:
 def test_a_plateau_says_when_it_lowers_the_rate() -> None:
     rate = plateau()
     said = [rate.epoch_done(1.0) for _ in range(4)]
-    assert said == ["", "", "", "no better val_loss for 3 epochs: learning rate lowered"]
+    assert said == ["", "", "", "no better val_loss for 3 epochs: learning rate lowered to 0.005"]
+
+
+def test_a_plateau_says_the_rate_that_the_next_epoch_has() -> None:
+    rate = schedule("plateau", schedule__patience=1, schedule__factor=0.5)
+    rate.epoch_done(1.0)
+    said = rate.epoch_done(1.0, share=0.1)
+    lowered = 0.1 * rate.at(0)
+    assert said == f"no better val_loss for 1 epoch: learning rate lowered to {lowered:g}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("cosine", True), ("one-cycle", True), ("constant", False), ("exponential", False)],
+)
+def test_a_curve_over_all_epochs_says_when_there_are_others(kind: str, says: bool) -> None:
+    rate = schedule(kind)
+    assert rate.laid_out_anew(rate.to_dict()) == ""
+    said = rate.laid_out_anew(rate.to_dict() | {"epochs": 3})
+    assert (f"The {kind} schedule is laid out over 5 epochs from here on" in said) == says
+
+
+def test_a_watch_of_another_column_begins_anew() -> None:
+    before, now = Watch("val_loss"), Watch("val_accuracy")
+    before.better(0.2)
+    now.restore(before.to_dict())
+    assert now.better(0.1)
 
 
 def test_other_schedules_pay_no_heed_to_the_loss() -> None:
@@ -257,6 +283,26 @@ def test_an_epoch_that_has_begun_is_not_broken_off() -> None:
     standing = standing_after(59.0)
     standing.batch = 1
     assert not standing.is_late(1.0)
+
+
+def test_what_is_called_and_saved_after_an_epoch_counts_for_it() -> None:
+    standing = standing_after(10.0, 10.0)
+    standing.latest_took(21.0)
+    assert (standing.spent, standing.longest) == (31.0, 21.0)
+
+
+@pytest.mark.parametrize(
+    ("planned", "parts"), [(4, [0, 0, 1, 1, 1, 1]), (1, [1] * 6), (6, [0, 0, 0, 1, 1, 1])]
+)
+def test_parts_are_those_of_the_epochs_that_a_training_began_with(
+    planned: int, parts: list[int]
+) -> None:
+    standing = Standing.of(small_recipe(train__epochs=planned), STEPS, 2)
+    found = []
+    for epoch in range(6):
+        standing.epoch = epoch
+        found.append(standing.part(2))
+    assert found == parts
 
 
 def test_the_time_of_earlier_processes_counts() -> None:

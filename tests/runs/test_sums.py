@@ -45,6 +45,14 @@ def test_a_recipe_that_was_edited_is_refused_with_what_to_do(run: Path) -> None:
         open_run(run)
 
 
+def test_a_manifest_that_is_gone_is_said_to_be_missing(run: Path) -> None:
+    (run / "manifest.parquet").write_bytes(b"one")
+    Journal(run, {"format_version": 1, "data": {}, "network": {}})
+    (run / "manifest.parquet").unlink()
+    with pytest.raises(RunError, match=r"manifest\.parquet is missing\. Put it back as it was, or"):
+        _ = open_run(run).manifest
+
+
 def test_a_recipe_that_sightline_replaced_is_taken(run: Path) -> None:
     text = dump_recipe(load_recipe("basic", {"train.epochs": 7}))
     replace_file(run, "recipe.toml", text.encode())

@@ -139,7 +139,14 @@ def _unknown(key: str) -> str:
         last = key.rpartition(".")[2]
         nearest = [known for known in _all_keys() if known.rpartition(".")[2] == last]
     meant = f"; did you mean {nearest[0]}?" if nearest else ";"
-    return f"is not a recipe key{meant} `sightline recipes auto` shows all of them"
+    part, known = key.partition(".")[0], _all_keys()
+    there = [each.partition(".")[2] for each in known if each.startswith(f"{part}.")]
+    shown = f"[{part}] has {', '.join(there)}"
+    if not there:
+        sections = sorted({each.partition(".")[0] for each in known if "." in each})
+        alone = [each for each in known if "." not in each and each not in sections]
+        shown = f"there are {', '.join(alone)}, and sections {', '.join(sections)}"
+    return f"is not a recipe key{meant} {shown} (`recipe.toml` of any run has all)"
 
 
 def _all_keys() -> list[str]:

@@ -128,10 +128,15 @@ class Recipe(Section):
                 f"model.frozen_epochs {self.model.frozen_epochs} would keep random weights as they "
                 "are: give model.weights, or set it to 0"
             )
-        if self.data.grow and (self.data.grow[-1] != 1 or network != "residual"):
+        if self.data.grow and network != "residual":
             raise ValueError(
-                f"data.grow {list(self.data.grow)} must end in 1, and needs a network that takes "
-                f"images of any size: 'residual', not {network!r}"
+                f"data.grow {list(self.data.grow)} needs a network that takes images of any size: "
+                f"'residual', not {network!r}"
+            )
+        if self.data.grow and self.data.grow[-1] != 1:
+            raise ValueError(
+                f"data.grow {list(self.data.grow)} must end in 1, the whole size that images are "
+                f"validated at, not in {self.data.grow[-1]:g}"
             )
 
     def _refuse_what_has_no_effect(self) -> None:

@@ -172,7 +172,7 @@ class TrainSection(Section):
         batch_size: Images a step.
         optimizer: By its Keras name.
         learning_rate: At the start (the peak, with a warm-up).
-        weight_decay: Decoupled; for "adamw" and "sgd".
+        weight_decay: Decoupled; for "adamw", "sgd" and "lion".
         momentum: For "sgd".
         clip_norm: The gradient is scaled down to this norm, over all weights; 0 = off.
         accumulate: Steps whose gradients are averaged before the weights change.

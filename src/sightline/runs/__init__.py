@@ -29,6 +29,7 @@ from __future__ import annotations
 from sightline.runs.best import read_best, restore_best, write_best
 from sightline.runs.cards import model_card
 from sightline.runs.checkpoints import (
+    CHECKPOINT_VERSION,
     Checkpoint,
     latest_checkpoint,
     load_checkpoint,
@@ -72,6 +73,7 @@ from sightline.runs.tables import check_table_path, write_rows
 from sightline.runs.trackers import About, Tracker, refuse_missing
 
 __all__ = [
+    "CHECKPOINT_VERSION",
     "FORMAT_VERSION",
     "IMPORTED",
     "NETWORK",

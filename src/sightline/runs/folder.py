@@ -59,12 +59,17 @@ class KeptWeights:
     told: tuple[str, ...] = ()
 
 
-def fingerprint(run: Path, arrays: Tensors) -> str:
+def fingerprint(run: Path, arrays: Tensors, *, recipe: str = "") -> str:
     """Return the sha256 of weights, network and preprocessing.
 
     The recipe says the latter two, but for a network that is kept as a file.
+
+    Args:
+        run: The run folder.
+        arrays: The weights.
+        recipe: The sha256 of its recipe, where that was another one.
     """
-    said = file_sha256(run / "recipe.toml")
+    said = recipe or file_sha256(run / "recipe.toml")
     if (run / NETWORK).exists():
         said += f" {file_sha256(run / NETWORK)}"
     return hashlib.sha256(f"{said} {tensors_sha256(arrays)}".encode()).hexdigest()
@@ -263,6 +268,20 @@ class Run:
         else:
             arrays, epoch, told = self._last()
         return KeptWeights(which, arrays, epoch, fingerprint(self.path, arrays), told)
+
+    def is_of(self, judged: Evaluation) -> bool:
+        """Say whether an evaluation is of weights that the run has now.
+
+        They are the same also where the recipe says something else by now of what may change in
+        the middle of a training. Weights that are missing or damaged are not those.
+        """
+        try:
+            arrays = self.kept(judged.weights).arrays
+        except RunError:
+            return False
+        recipes = self.info.get("files", {}).get("recipe.toml", [""])
+        known = [fingerprint(self.path, arrays, recipe=each) for each in recipes]
+        return judged.model_fingerprint in known
 
     def _last(self) -> tuple[dict[str, npt.NDArray[np.generic]], int, tuple[str, ...]]:
         """Return the weights of the newest intact checkpoint, their epoch, what is to be said."""

@@ -61,9 +61,12 @@ def refuse_changed(run: Path, info: Mapping[str, Any], name: str) -> None:
     """
     if is_as_written(run, info, name):
         return
+    happened = "is not as Sightline wrote it: it was changed, or is damaged"
+    if not (run / name).exists():
+        happened = "is missing"
     told = (
-        f"{run / name} is not as Sightline wrote it: it was changed, or is damaged. Put it back as "
-        "it was, or copy it again from where the run folder came from."
+        f"{run / name} {happened}. Put it back as it was, or copy it again from where the run "
+        "folder came from."
     )
     if name == RECIPE:
         told += (

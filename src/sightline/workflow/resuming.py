@@ -66,6 +66,7 @@ def resume(
             log.say(line)
         _refuse_others(run, checkpoint)
         recipe = _changed(run, changes)
+        _refuse_fewer_epochs(folder, recipe, checkpoint)
         if run.info["state"] == "finished" and recipe == run.recipe:
             log.say(f"{folder} is finished already: {run.info['reason']}")
             return run
@@ -103,6 +104,14 @@ def _refuse_others(run: Run, checkpoint: Checkpoint | None) -> None:
     """Refuse a recipe or manifest that is not the one a checkpoint was saved with."""
     if checkpoint is None:
         return
+    version = checkpoint.meta.get("format_version")
+    if version != runs.CHECKPOINT_VERSION:
+        raise RunError(
+            f"{checkpoint.path} was saved by another version of Sightline (format {version}, and "
+            f"this one goes on from {runs.CHECKPOINT_VERSION} alone), so its training cannot go on "
+            "here. Its weights can be used as ever (evaluate, predict, export); to train on, use "
+            "that version, or train anew in a folder of its own."
+        )
     now = identity(run.path, run.recipe)
     other = [name for name in now if now[name] != checkpoint.meta["identity"].get(name)]
     if other:
@@ -153,6 +162,26 @@ def _changed(run: Run, changes: Mapping[str, Any] | Sequence[str]) -> Recipe:
             "has failed; train anew for the rest."
         )
     return recipe
+
+
+def _refuse_fewer_epochs(folder: Path, recipe: Recipe, checkpoint: Checkpoint | None) -> None:
+    """Refuse an end that lies behind, or before images have grown to their size."""
+    standing = checkpoint.meta["standing"] if checkpoint else {"epoch": 0, "batch": 0, "planned": 0}
+    epochs, done = int(recipe.train.epochs), int(standing["epoch"])
+    begun = done + (standing["batch"] > 0)
+    if epochs < begun:
+        where = f"has done {done}" + (f" and is within epoch {begun}" if begun > done else "")
+        raise RecipeError(
+            f"train.epochs {epochs} lies behind: {folder} {where}. Set it to {begun} or more, or "
+            "leave it out. The best weights so far are used wherever the run is; for those of "
+            "fewer epochs train anew in a folder of its own."
+        )
+    if recipe.data.grow and epochs < standing["planned"]:
+        raise RecipeError(
+            f"train.epochs {epochs} would end {folder} before its images have grown to their size: "
+            f"data.grow was laid out over {standing['planned']} epochs when it began. Set it to "
+            f"{standing['planned']} or more, or train anew in a folder of its own."
+        )
 
 
 def _write_recipe(run: Run, recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,7 +16,7 @@ from sightline.errors import DataError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
-from sightline.records import Audit, Manifest
+from sightline.records import SPLITS, Audit, Manifest, Split
 from sightline.runs import Journal, Logged, Run
 from sightline.workflow import gate
 from sightline.workflow.auditing import audit
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import keras
 
     from sightline.learning.planning import Plan
+
+_HELD_OUT: tuple[Split, ...] = ("validation", "test", "external")
 
 
 def train(
@@ -68,14 +71,17 @@ def train(
             with Keras, in a module that is imported wherever the run is used.
         out: A folder that does not exist yet; by default runs/RECIPE-DATE-TIME.
         resume: The folder of a run that stopped; nothing else is needed. Of the changes,
-            "train.epochs" and those of "stop" and "checkpoint" are possible.
+            "train.epochs" and those of "stop" and "checkpoint" are possible, and once it has
+            failed "train.learning_rate". With other best weights than were judged before, it is
+            judged again, which is one more look at the test split.
         only_train: Stop after training: no evaluation, no report.
         cache: Keep decoded images on disk for later epochs and other runs (in SIGHTLINE_CACHE,
             else the user's cache folder). It changes the speed, and never a byte of a batch.
         allow_leak: Train although copies or groups are on two sides of the split; the report
             states it.
         callbacks: Keras callbacks; they are told of every epoch and step. One with `get_state`
-            and `set_state` (plain JSON values) is resumed exactly.
+            and `set_state` (plain JSON values; NumPy's numbers become plain ones) is resumed
+            exactly.
         progress: Where bars and lines go; by default to the terminal or notebook.
         **source: As `scan`.
 
@@ -83,7 +89,8 @@ def train(
         DataError: The images, labels or splits cannot be used; too many files cannot be read;
             or copies or groups are on two sides of the split.
         RecipeError: A value is wrong or does not fit the data.
-        RunError: `out` already holds something, or the objective became NaN or infinite.
+        RunError: `out` already holds something, or the objective or an output became NaN or
+            infinite, or the state of a callback cannot be saved.
         SetupError: No Keras backend is installed, or another one is loaded already; or a package
             of train.log_to is missing.
     """
@@ -91,8 +98,11 @@ def train(
     if resume is not None:
         _refuse_beside_resume(data, out, source, model)
         run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
-        if run.state == "finished" and not only_train and not run.evaluations:
-            judge(run, Logged(shown, run.path / "run.log"), allow_leak=allow_leak)
+        if run.state == "finished":
+            log = Logged(shown, run.path / "run.log")
+            if not only_train:
+                _judge_again(run, log, allow_leak=allow_leak)
+            _say_stale(run, log)
         return run
     chosen = load_recipe(recipe, changes)
     runs.refuse_missing(chosen.train.log_to)
@@ -156,7 +166,7 @@ def planned(
 
 def judge(run: Run, log: Progress, *, allow_leak: bool) -> None:
     """Evaluate every held-out split, and write the report."""
-    for split in ("validation", "test", "external"):
+    for split in _HELD_OUT:
         if len(run.manifest.of_split(split)):
             evaluate(run, split=split, allow_leak=allow_leak, progress=log)
         elif split == "test":
@@ -165,6 +175,35 @@ def judge(run: Run, log: Progress, *, allow_leak: bool) -> None:
                 "figures are optimistic; judge on images never seen: sightline evaluate --data"
             )
     report(run)
+
+
+def _judge_again(run: Run, log: Progress, *, allow_leak: bool) -> None:
+    """Judge a run that went on, unless its best weights were judged; report what is new."""
+    judged = {each.source for each in run.evaluations if each.weights == "best" and run.is_of(each)}
+    held_out = {split for split in _HELD_OUT if len(run.manifest.of_split(split))}
+    if not held_out <= judged:
+        judge(run, log, allow_leak=allow_leak)
+    elif _changed_at(run.path / "report.html") < _changed_at(run.path / "run.json"):
+        report(run)
+
+
+def _changed_at(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _say_stale(run: Run, log: Progress) -> None:
+    """Name the figures that are of weights the run had before, and say how to have new ones."""
+    for each in run.evaluations:
+        if not run.is_of(each):
+            which = "--split" if each.source in SPLITS else "--data"
+            again = shlex.join(
+                ["sightline", "evaluate", str(run.path), which, each.source]
+                + ["--weights", "last"] * (each.weights == "last")
+            )
+            log.say(
+                f"The figures of {each.source} are of {each.weights} weights that the run had "
+                f"before, of epoch {each.epoch + 1}. Judge again: {again}"
+            )
 
 
 def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:

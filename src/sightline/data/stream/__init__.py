@@ -19,6 +19,7 @@ from sightline.data.stream.cache import cache_root
 from sightline.data.stream.config import StreamConfig
 from sightline.data.stream.cores import usable_cores
 from sightline.data.stream.filling import Fault
+from sightline.data.stream.keys import checksum
 from sightline.data.stream.loader import Stream
 from sightline.data.stream.measuring import measure_scaling
 from sightline.data.stream.order import epoch_order
@@ -28,6 +29,7 @@ __all__ = [
     "Stream",
     "StreamConfig",
     "cache_root",
+    "checksum",
     "epoch_order",
     "measure_scaling",
     "usable_cores",

@@ -49,6 +49,15 @@ def uniforms(
     return (mixed >> _EXPONENT).astype(np.float64) * 2.0**-53
 
 
+def checksum(rows: npt.NDArray[np.int64]) -> int:
+    """Return a sum of rows, 0..2**64-1, whatever their order; sums of parts add up, modulo 2**64.
+
+    Other rows have another one: by chance once in 2**64.
+    """
+    mixed = mix(np.uint64(_GOLDEN) * (rows.astype(np.uint64) + np.uint64(1)))
+    return int(mixed.sum(dtype=np.uint64))
+
+
 def mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return (N,) uint64 in which every bit depends on every bit of `state`; a bijection."""
     state = (state ^ (state >> np.uint64(30))) * _FIRST

@@ -16,6 +16,7 @@ from sightline.data.stream import augment
 from sightline.data.stream.config import StreamConfig
 from sightline.data.stream.engine import Engine, abandon, finish
 from sightline.data.stream.filling import Fault, Making, Rows
+from sightline.data.stream.keys import checksum
 from sightline.data.stream.mixing import Mixer, Mixing
 from sightline.data.stream.order import shard_positions
 from sightline.data.stream.position import describe, from_state, to_state
@@ -106,6 +107,21 @@ class Stream:
         is over. It follows from the order alone: 0.05 s for a million draws, a byte a record.
         """
         given = np.zeros(len(self._index.labels), bool)
+        for rows in self._rows_in_parts(epoch):
+            given[rows] = True
+        if epoch == self._faults_of:
+            given[list(self.faults)] = False
+        return int(np.count_nonzero(given & (self._index.weights > 0)))
+
+    def checksum(self, epoch: int) -> int:
+        """Return the `keys.checksum` of all rows of an epoch (of this shard), from its order alone.
+
+        Whoever adds up those of the batches that came can tell whether each came once.
+        """
+        return sum(checksum(rows) for rows in self._rows_in_parts(epoch)) % 2**64
+
+    def _rows_in_parts(self, epoch: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield the rows of an epoch (of this shard) in their order, many at a time."""
         shard_index, num_shards = self._shard
         for begin in range(0, self.num_records, _COUNTED_AT_ONCE):
             places = shard_positions(
@@ -114,10 +130,7 @@ class Stream:
                 shard_index=shard_index,
                 num_shards=num_shards,
             )
-            given[self._order.rows(epoch, places)] = True
-        if epoch == self._faults_of:
-            given[list(self.faults)] = False
-        return int(np.count_nonzero(given & (self._index.weights > 0)))
+            yield self._order.rows(epoch, places)
 
     @property
     def class_names(self) -> tuple[str, ...]:

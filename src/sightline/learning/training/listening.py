@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
+from sightline.errors import RunError
 from sightline.learning.training.memory import ReleaseMemory
 from sightline.progress import Progress
 from sightline.recipes import Recipe
@@ -20,10 +23,13 @@ class Listeners:
     Attributes:
         to_keras: Tells all of them.
         given: The user's own.
+        progress: Where it is said what a resume cannot bring back.
     """
 
     to_keras: keras.callbacks.CallbackList
     given: tuple[keras.callbacks.Callback, ...]
+    progress: Progress
+    _told: set[int] = field(default_factory=set)  # places whose state can no longer be saved
 
     @classmethod
     def of(
@@ -45,21 +51,90 @@ class Listeners:
         to_keras = keras.callbacks.CallbackList(
             [*callbacks, *ours], model=model, epochs=recipe.train.epochs, steps=steps, verbose=0
         )
-        return cls(to_keras, tuple(callbacks))
+        return cls(to_keras, tuple(callbacks), progress)
+
+    def refuse_unsaved(self) -> None:
+        """Refuse callbacks whose state no checkpoint could hold, once training has begun.
+
+        Raises:
+            RunError: There is one.
+        """
+        for each in self.given:
+            try:
+                _as_json(each.get_state() if _has_state(each) else None)
+            except (TypeError, ValueError) as error:
+                raise RunError(_unsaved(each, error)) from error
 
     def state(self) -> list[dict[str, Any]]:
-        """Return the class and the state of each of the user's callbacks, as plain JSON values."""
+        """Return the class and the state of each of the user's callbacks, as plain JSON values.
+
+        NumPy scalars become plain numbers. Of a state that has become something else, it is said
+        once that it cannot be saved: hours of training are worth more.
+        """
         return [
-            {"class": type(each).__name__, "state": each.get_state() if _has_state(each) else None}
-            for each in self.given
+            {"class": type(each).__name__, "state": self._state_of(place, each)}
+            for place, each in enumerate(self.given)
         ]
 
+    def _state_of(self, place: int, callback: keras.callbacks.Callback) -> Any:
+        if not _has_state(callback):
+            return None
+        try:
+            return _as_json(callback.get_state())
+        except (TypeError, ValueError) as error:
+            if place not in self._told:
+                self._told.add(place)
+                told = _unsaved(callback, error)
+                self.progress.say(f"{told} Until then it begins anew when this is resumed.")
+            return None
+
     def restore(self, saved: Sequence[Mapping[str, Any]]) -> None:
-        """Give each callback its state back, by class and place."""
-        for each, one in zip(self.given, saved, strict=False):
-            if _has_state(each) and one["class"] == type(each).__name__:
-                each.set_state(one["state"])
+        """Give each callback its state back, by class and place; says what found no match."""
+        states = {(n, one["class"]): one["state"] for n, one in enumerate(saved, 1)}
+        states = {place: state for place, state in states.items() if state is not None}
+        fresh = []
+        for number, each in enumerate(self.given, 1):
+            place = (number, type(each).__name__)
+            if _has_state(each) and place in states:
+                each.set_state(states.pop(place))
+            elif _has_state(each):
+                fresh.append(place)
+        if states:
+            self.progress.say(
+                f"Not used, the saved state of {_named(states)}: give the same callbacks in the "
+                "same order to go on with it."
+            )
+        if fresh:
+            self.progress.say(f"Nothing was saved of {_named(fresh)}: begun anew.")
 
 
 def _has_state(callback: keras.callbacks.Callback) -> bool:
     return hasattr(callback, "get_state") and hasattr(callback, "set_state")
+
+
+def _named(places: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{name} (number {number} of the callbacks)" for number, name in places)
+
+
+def _as_json(state: Any) -> Any:
+    """Return a state as it comes back from a checkpoint.
+
+    Raises:
+        TypeError: It holds something that JSON has no word for.
+        ValueError: It holds itself.
+    """
+    return json.loads(json.dumps(state, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()  # of a float32 too, the exact value
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def _unsaved(callback: keras.callbacks.Callback, error: Exception) -> str:
+    return (
+        f"the state of callback {type(callback).__name__} cannot be saved: get_state gave "
+        f"{error}. Return numbers, strings, lists and dicts alone, such as array.tolist(), and "
+        "make of it what you need in set_state; or leave out both."
+    )

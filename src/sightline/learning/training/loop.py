@@ -18,15 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.data.stream import Stream
-from sightline.errors import RunError
-from sightline.judging import evaluation
-from sightline.learning.prediction import score
 from sightline.learning.training import freezing, randomness, stepping, telling, variables
 from sightline.learning.training.averaging import averaged_weights
 from sightline.learning.training.interruption import StopRequest, stop_requests
 from sightline.learning.training.listening import Listeners
 from sightline.learning.training.saving import Keeper
 from sightline.learning.training.standing import Standing
+from sightline.learning.training.validating import Validation
 from sightline.progress import Progress, Step
 from sightline.recipes import Recipe
 from sightline.runs import Checkpoint
@@ -77,8 +75,9 @@ def fit(
         resumed: Where to go on; None for the first step.
 
     Raises:
-        RunError: The objective became NaN or infinite; the message names step and records. Or the
-            checkpoint does not fit the model.
+        RunError: The objective, or an output of the network in validation, became NaN or
+            infinite; the message names epoch and records. Or the checkpoint does not fit the
+            model, or the state of a callback cannot be saved.
         DataError: More files than the streams' budget could not be read.
     """
     recipe = keeper.recipe
@@ -86,10 +85,12 @@ def fit(
     steps = len(train[0])
     listeners = Listeners.of(callbacks, model, recipe, steps, progress)
     standing = Standing.of(recipe, steps, len(validation.class_names))
-    loop = _Loop(model, tuple(train), validation, keeper, listeners, progress, standing, recipe)
+    judged = Validation(validation, listeners, recipe, keeper.run)
+    loop = _Loop(model, tuple(train), judged, keeper, listeners, progress, standing, recipe)
     model.stop_training = False
     randomness.settle()
     listeners.to_keras.on_train_begin()
+    listeners.refuse_unsaved()
     if resumed is None:
         keeper.begin()
     else:
@@ -99,7 +100,7 @@ def fit(
             if not loop.run_epoch():
                 break
         loop.save(last=True)
-    listeners.to_keras.on_train_end()
+    listeners.to_keras.on_train_end(loop.latest)
     return loop.outcome()
 
 
@@ -109,7 +110,7 @@ class _Loop:
 
     model: keras.Model
     trains: tuple[Stream, ...]
-    validation: Stream
+    validation: Validation
     keeper: Keeper
     listeners: Listeners
     progress: Progress
@@ -118,20 +119,12 @@ class _Loop:
     request: StopRequest = field(default_factory=StopRequest)
     told: set[str] = field(default_factory=set)  # files that were said to be unreadable
     began: float = 0.0  # of the epoch, in this process
+    latest: dict[str, Any] = field(default_factory=dict)  # the line of the latest epoch
 
     @property
     def train(self) -> Stream:
         """The stream of the epoch in hand."""
-        return self.trains[self._part()]
-
-    def _part(self) -> int:
-        """Return in which part of the epochs the one in hand is, one part a stream.
-
-        Where there are fewer epochs than parts, the first parts are left out.
-        """
-        parts, epochs = len(self.trains), int(self.recipe.train.epochs)
-        epoch = self.standing.epoch
-        return min(max(epoch * parts // epochs, parts - epochs + epoch), parts - 1)
+        return self.trains[self.standing.part(len(self.trains))]
 
     def goes_on(self) -> bool:
         """Say whether there is another epoch to run."""
@@ -146,42 +139,67 @@ class _Loop:
 
     def run_epoch(self) -> bool:
         """Run what is left of the epoch in hand; False when asked to stop in the middle."""
-        standing, train, epochs = self.standing, self.train, self.recipe.train.epochs
-        self.began = time.perf_counter()
+        standing, train, epochs = self.standing, self.train, int(self.recipe.train.epochs)
+        self.began, before = time.perf_counter(), standing.seconds
         if standing.epoch >= self.recipe.model.frozen_epochs:
             self._thaw()
         if not standing.batch:
             self.listeners.to_keras.on_epoch_begin(standing.epoch)
-        total = len(train) + len(self.validation) * (1 + self.model.optimizer.use_ema)
+        total = len(train) + len(self.validation.stream) * (1 + self.model.optimizer.use_ema)
         with self.progress.step(f"epoch {standing.epoch + 1}/{epochs}", total) as step:
             step.advance(standing.batch)
-            if not self._train(step):
-                return False
-            raw = self._validate_raw(step)
-            if raw is None:
-                return False
-            with averaged_weights(self.model):
-                row = telling.describe(standing, train, self.recipe, self.model)
-                validated = self._validate(step)
-                if not validated:
-                    return False
-                seconds = self._seconds()
-                row |= validated | raw | telling.costs(standing.tally, seconds)
-                row |= {"faults": len(train.faults), "val_faults": len(self.validation.faults)}
-                improved = standing.best.better(row[standing.best.column])
-                self.keeper.epoch_done(self.model, row, best=improved)
-                lowered = standing.rate.epoch_done(row["val_loss"])
-                standing.stop.better(row[standing.stop.column])
-                standing.epoch_done(seconds)
-                self.listeners.to_keras.on_epoch_end(row["epoch"], row)
-        self.progress.say(telling.epoch_in_words(row, int(epochs), improved))
-        faults = [*train.faults.values(), *self.validation.faults.values()]
+            row = self._validated(step) if self._train(step) else None
+        if row is None:
+            return False
+        lowered = self._epoch_done(row)
+        self.progress.say(telling.epoch_in_words(row, epochs, standing.best.wait == 0))
+        faults = [*train.faults.values(), *self.validation.stream.faults.values()]
         telling.say_faults(faults, self.told, self.progress)
         if lowered:
             self.progress.say(lowered)
+        standing.latest_took(before + time.perf_counter() - self.began)
         if self.keeper.cadence.is_due():
             self.save()
+            standing.latest_took(before + time.perf_counter() - self.began)
         return True
+
+    def _validated(self, step: Step) -> dict[str, Any] | None:
+        """Return the line of an epoch that was trained, once it is kept; None: asked to stop."""
+        standing, request = self.standing, self.request
+        self._refuse_nan(variables.judged(self.model))
+        row = telling.describe(standing, self.train, self.recipe, self.model)
+        raw: dict[str, float] = {}
+        if self.model.optimizer.use_ema:
+            raw = self.validation.judge_raw(self.model, standing.epoch, step, request)
+            if not raw:
+                return None
+        with averaged_weights(self.model):
+            validated = self.validation.judge(self.model, standing.epoch, step, request)
+            if not validated:
+                return None
+            row |= validated | raw | telling.costs(standing.tally, self._seconds())
+            row |= {
+                "faults": len(self.train.faults),
+                "val_faults": len(self.validation.stream.faults),
+            }
+            improved = standing.best.better(row[standing.best.column])
+            self.keeper.epoch_done(self.model, row, best=improved)
+        return row
+
+    def _epoch_done(self, row: dict[str, Any]) -> str:
+        """Go on to the next epoch, and tell everybody; return what to say of the learning rate.
+
+        Callbacks see the trained weights, as in Keras, and not their average: what they change
+        in them lasts.
+        """
+        standing = self.standing
+        share = freezing.share_of_rate(self.recipe, standing.epoch + 1)
+        lowered = standing.rate.epoch_done(row["val_loss"], share=share)
+        standing.stop.better(row[standing.stop.column])
+        standing.epoch_done(self._seconds())
+        self.latest = row
+        self.listeners.to_keras.on_epoch_end(row["epoch"], row)
+        return lowered
 
     def _train(self, step: Step) -> bool:
         """Train on the batches that are left; False when asked to stop."""
@@ -199,7 +217,7 @@ class _Loop:
             self.listeners.to_keras.on_train_batch_begin(number)
             logs = stepping.step(self.model, batch.images, batch.targets, batch.weights)
             self._check_finite(float(logs["loss"]), batch.rows)
-            telling.count(standing.tally, logs, batch.weights)
+            telling.count(standing.tally, logs, batch)
             standing.batch += 1
             self.listeners.to_keras.on_train_batch_end(number, {"loss": logs["loss"]})
             standing.tally.waiting += ready - before
@@ -213,53 +231,20 @@ class _Loop:
                 before = time.perf_counter()
         return True
 
-    def _validate(self, step: Step) -> dict[str, Any]:
-        """Return val_loss and the metrics of the validation split; nothing when asked to stop."""
-        scored = self._score(step)
-        if scored is None:
-            return {}
-        columns = sorted({*self.recipe.train.metrics, *telling.watched(self.recipe)})
-        scores = evaluation.validation_scores(*scored, columns)
-        return {
-            "val_loss": evaluation.cross_entropy(*scored),
-            **{f"val_{name}": value for name, value in scores.items()},
-        }
-
-    def _score(self, step: Step) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]] | None:
-        """Return (N, K) probabilities and (N,) labels of what can be read; None: stop."""
-        probabilities, labels = [], []
-        for scored in score(self.model, self.validation):
-            if self.request.signal_number:
-                return None
-            probabilities.append(scored.probabilities[scored.readable])
-            labels.append(scored.labels[scored.readable])
-            step.advance(note="validation")
-        return np.concatenate(probabilities), np.concatenate(labels)
-
-    def _validate_raw(self, step: Step) -> dict[str, Any] | None:
-        """Return the val_loss of the trained weights where their average is judged; None: stop."""
-        if not self.model.optimizer.use_ema:
-            return {}
-        scored = self._score(step)
-        return {"raw_val_loss": evaluation.cross_entropy(*scored)} if scored else None
+    def _refuse_nan(self, arrays: variables.Arrays) -> None:
+        """Refuse to validate or save a NaN, which a step may leave whose objective was finite."""
+        if spoiled := variables.not_numbers(arrays):
+            steps = self.standing.epoch * len(self.train) + self.standing.batch
+            what = f"{spoiled[0]} became NaN after {steps} steps"
+            raise telling.diverged(what, self.keeper.run, self.recipe)
 
     def _check_finite(self, loss: float, rows: npt.NDArray[np.int64]) -> None:
         if np.isfinite(loss):
             return
-        ids = ", ".join(self.train.record_id(int(row)) for row in rows[:5])
         epoch, number = self.standing.epoch + 1, self.standing.batch + 1
-        raise self._diverged(
-            f"the objective became {loss} in epoch {epoch}, step {number} (records {ids} ...)",
-            "look at these images, or ",
-        )
-
-    def _diverged(self, what: str, first: str = "") -> RunError:
-        """Return what to say of a training that came to no number, and what to do."""
-        rate, run = self.recipe.train.learning_rate, self.keeper.run
-        return RunError(
-            f"{what}. What was reached before is kept. To go on from there, {first}lower the "
-            f"learning rate: sightline train --resume {run} --set train.learning_rate={rate / 10:g}"
-        )
+        what = f"the objective became {loss} in epoch {epoch}, step {number}"
+        named, first = telling.some(self.train, rows), "look at these images, or "
+        raise telling.diverged(f"{what} ({named})", self.keeper.run, self.recipe, first=first)
 
     def _seconds(self) -> float:
         """Return what the epoch in hand has taken, in all processes."""
@@ -276,9 +261,7 @@ class _Loop:
         if not (standing.epoch or standing.batch):
             return
         arrays = variables.read(self.model)
-        if spoiled := variables.not_numbers(arrays):
-            steps = standing.epoch * len(self.train) + standing.batch
-            raise self._diverged(f"{spoiled[0]} became NaN after {steps} steps")
+        self._refuse_nan(arrays)
         plain = standing.to_dict()
         if standing.batch:
             plain["seconds"] = self._seconds()
@@ -298,7 +281,8 @@ class _Loop:
         meta: Mapping[str, Any] = checkpoint.meta
         if not meta["frozen"]:
             self._thaw()
-        self.standing.restore(meta["standing"])
+        for line in self.standing.restore(meta["standing"]):
+            self.progress.say(line)
         self._compile_in_order()
         variables.assign(self.model, checkpoint.tensors)
         self.train.resume(meta["stream"])
@@ -319,7 +303,7 @@ class _Loop:
         would be computed by other code, and differ in its last bits. The same goes for images
         that were smaller before.
         """
-        for train in self.trains[: self._part() + 1]:
+        for train in self.trains[: self.standing.part(len(self.trains)) + 1]:
             largest, classes = train.config.batch_size, len(train.class_names)
             for size in dict.fromkeys((largest, train.num_records - (len(train) - 1) * largest)):
                 if size < largest or len(train) > 1:

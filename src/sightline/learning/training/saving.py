@@ -130,7 +130,7 @@ class Keeper:
     def _write(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
         self._write_best()
         about = {
-            "format_version": runs.FORMAT_VERSION,
+            "format_version": runs.CHECKPOINT_VERSION,
             "step": step,
             "card": self.card,
             "identity": dict(self.identity),

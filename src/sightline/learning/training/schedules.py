@@ -12,6 +12,7 @@ from typing import Any
 
 from sightline.recipes import Recipe
 
+_LAID_OUT = ("cosine", "one-cycle")  # over all epochs
 _CYCLE_BEGINS, _CYCLE_ENDS = 1 / 25, 1 / 250_000  # of the peak
 
 
@@ -46,11 +47,12 @@ class Watch:
 
     def to_dict(self) -> dict[str, Any]:
         """Return its state as plain JSON values."""
-        return {"best": self.best, "wait": self.wait}
+        return {"column": self.column, "best": self.best, "wait": self.wait}
 
     def restore(self, plain: Mapping[str, Any]) -> None:
-        """Take the state that `to_dict` returned."""
-        self.best, self.wait = plain["best"], plain["wait"]
+        """Take the state that `to_dict` returned; that of another column holds for nothing here."""
+        if plain["column"] == self.column:
+            self.best, self.wait = plain["best"], plain["wait"]
 
 
 @dataclass(slots=True)
@@ -86,15 +88,20 @@ class LearningRate:
             return base * float(schedule.rate ** (epoch / schedule.epochs))
         if schedule.kind == "step":
             return base * float(schedule.factor ** (epoch // schedule.epochs))
-        if schedule.kind in ("cosine", "one-cycle"):
+        if schedule.kind in _LAID_OUT:
             assert self.recipe.train.epochs != "auto", "the recipe is resolved before training"
             total = self.recipe.train.epochs * self.steps_per_epoch
             warm = max(1, round(schedule.warmup * total))
             return base * (_cosine if schedule.kind == "cosine" else _one_cycle)(step, warm, total)
         return base * self.factor
 
-    def epoch_done(self, val_loss: float) -> str:
-        """Take note of an epoch; return a sentence when the rate was lowered."""
+    def epoch_done(self, val_loss: float, *, share: float = 1.0) -> str:
+        """Take note of an epoch; return a sentence when the rate was lowered.
+
+        Args:
+            val_loss: Of the epoch.
+            share: What the rate of the next epoch is multiplied by.
+        """
         schedule = self.recipe.schedule
         if schedule.kind != "plateau" or self.plateau.better(val_loss):
             return ""
@@ -102,13 +109,16 @@ class LearningRate:
             return ""
         self.plateau.wait = 0
         self.factor *= schedule.factor
-        return f"no better val_loss for {schedule.patience} epochs: learning rate lowered"
+        epochs = f"{schedule.patience} epoch{'s' * (schedule.patience > 1)}"
+        lowered = self.recipe.train.learning_rate * self.factor * share
+        return f"no better val_loss for {epochs}: learning rate lowered to {lowered:g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return its state as plain JSON values."""
         return {
             "current": self.current,
             "factor": self.factor,
+            "epochs": self.recipe.train.epochs,
             "plateau": self.plateau.to_dict(),
         }
 
@@ -116,6 +126,20 @@ class LearningRate:
         """Take the state that `to_dict` returned."""
         self.current, self.factor = plain["current"], plain["factor"]
         self.plateau.restore(plain["plateau"])
+
+    def laid_out_anew(self, plain: Mapping[str, Any]) -> str:
+        """Return what to say of a curve that was laid out over another number of epochs.
+
+        Args:
+            plain: What `to_dict` returned when it was saved.
+        """
+        before, now, kind = plain["epochs"], self.recipe.train.epochs, self.recipe.schedule.kind
+        if kind not in _LAID_OUT or before == now:
+            return ""
+        return (
+            f"The {kind} schedule is laid out over {now} epochs from here on, and was over "
+            f"{before}: the learning rate changes to that of the new curve."
+        )
 
 
 def another_fits(minutes: float, *, spent: float, longest: float) -> bool:

@@ -27,6 +27,7 @@ class Tally:
         objective: What is optimised, summed over images.
         records: Records handed out.
         unread: Of those, files that could not be read.
+        checksum: Of the rows of these records, which tells whether all came.
         waiting: Seconds for data.
         computing: Seconds of the steps.
     """
@@ -37,6 +38,7 @@ class Tally:
     objective: float = 0.0
     records: int = 0
     unread: int = 0
+    checksum: int = 0
     waiting: float = 0.0
     computing: float = 0.0
 
@@ -76,20 +78,24 @@ class Standing:
         rate: The learning rate's own state.
         best: What is better than all before.
         stop: What early stopping follows.
+        planned: Epochs that the training began with; images that grow are laid out over them.
         seconds: Of the epoch in hand that earlier processes took.
         spent: Seconds of all finished epochs.
         longest: Seconds of the longest of them.
+        latest: Seconds of the latest of them, of this process.
     """
 
     rate: LearningRate
     best: Watch
     stop: Watch
     tally: Tally
+    planned: int
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
     spent: float = 0.0
     longest: float = 0.0
+    latest: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe, steps: int, num_classes: int) -> Standing:
@@ -105,13 +111,28 @@ class Standing:
             Watch(recipe.train.best),
             Watch(recipe.stop.monitor, recipe.stop.min_delta),
             Tally.empty(num_classes, areas="auc" in recipe.train.metrics),
+            planned=int(recipe.train.epochs),
         )
 
     def epoch_done(self, seconds: float) -> None:
         """Go on to the next epoch; the one in hand took so many seconds, in all processes."""
-        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        self.spent, self.longest = self.spent + seconds, max(self.longest, seconds)
+        self.epoch, self.batch, self.seconds, self.latest = self.epoch + 1, 0, 0.0, 0.0
         self.tally = Tally.empty(len(self.tally.confusion), areas=len(self.tally.ranks) > 0)
+        self.latest_took(seconds)
+
+    def latest_took(self, seconds: float) -> None:
+        """Note what the latest epoch took in all, with what was called and saved after it."""
+        self.spent += seconds - self.latest
+        self.latest, self.longest = seconds, max(self.longest, seconds)
+
+    def part(self, parts: int) -> int:
+        """Return in which of so many equal parts of the epochs the one in hand is.
+
+        They are parts of the planned epochs: any more belong to the last. Where there are fewer
+        epochs than parts, the first parts are left out.
+        """
+        begun = max(self.epoch * parts // self.planned, parts - self.planned + self.epoch)
+        return min(begun, parts - 1)
 
     def is_late(self, minutes: float) -> bool:
         """Say whether another epoch would end later than `minutes` after the start; 0 = never.
@@ -129,18 +150,30 @@ class Standing:
             "seconds": self.seconds,
             "spent": self.spent,
             "longest": self.longest,
+            "planned": self.planned,
             "tally": self.tally.to_dict(),
             "rate": self.rate.to_dict(),
             "best": self.best.to_dict(),
             "stop": self.stop.to_dict(),
         }
 
-    def restore(self, plain: Mapping[str, Any]) -> None:
-        """Become what `to_dict` wrote of a training of the same recipe."""
+    def restore(self, plain: Mapping[str, Any]) -> list[str]:
+        """Become what `to_dict` wrote of a training of the same recipe.
+
+        Returns what is to be said of what may have changed in it since.
+        """
         self.epoch, self.batch = int(plain["epoch"]), int(plain["batch"])
         self.seconds = float(plain["seconds"])
         self.spent, self.longest = float(plain["spent"]), float(plain["longest"])
+        self.planned = int(plain["planned"])
         self.tally = Tally.from_dict(plain["tally"])
         self.rate.restore(plain["rate"])
         self.best.restore(plain["best"])
         self.stop.restore(plain["stop"])
+        told = [self.rate.laid_out_anew(plain["rate"])]
+        before, now = plain["stop"]["column"], self.stop.column
+        if before != now:
+            told.append(
+                f"stop.monitor is {now} from here on, and was {before}: early stopping begins anew."
+            )
+        return [line for line in told if line]

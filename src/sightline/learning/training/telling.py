@@ -12,21 +12,22 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import Fault, Stream
+from sightline.data.stream import Fault, Stream, checksum
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.training.standing import Standing, Tally
 from sightline.progress import Progress
 from sightline.recipes import Recipe
+from sightline.records import Batch
 
 
-def count(tally: Tally, logs: Mapping[str, Any], weights: npt.NDArray[np.float32]) -> None:
+def count(tally: Tally, logs: Mapping[str, Any], batch: Batch) -> None:
     """Add what a step came to.
 
     Args:
         tally: Of the epoch.
         logs: Of Keras' step: "loss", and what `StepTally` counted.
-        weights: (B,) of the batch: 0 where a file could not be read.
+        batch: What was trained on; a weight is 0 where a file could not be read.
     """
     confusion = np.asarray(keras.ops.convert_to_numpy(logs["confusion"]))
     tally.confusion += np.rint(confusion).astype(np.int64).reshape(tally.confusion.shape)
@@ -34,9 +35,10 @@ def count(tally: Tally, logs: Mapping[str, Any], weights: npt.NDArray[np.float32
         ranks = np.asarray(keras.ops.convert_to_numpy(logs["ranks"]))
         tally.ranks += np.rint(ranks).astype(np.int64).reshape(tally.ranks.shape)
     tally.entropy += float(logs["entropy"])
-    tally.objective += float(logs["loss"]) * len(weights)  # the last batch may be smaller
-    tally.records += len(weights)
-    tally.unread += int((weights == 0).sum())
+    tally.objective += float(logs["loss"]) * len(batch.rows)  # the last batch may be smaller
+    tally.records += len(batch.rows)
+    tally.unread += int((batch.weights == 0).sum())
+    tally.checksum = (tally.checksum + checksum(batch.rows)) % 2**64
 
 
 def describe(
@@ -48,18 +50,10 @@ def describe(
     times. One whose file could not be read in this epoch is in neither.
 
     Raises:
-        RunError: The images that were seen do not add up.
+        RunError: As `add_up`.
     """
     tally = standing.tally
-    # Faults of this epoch, not of the stream: what could not be read once may be readable again.
-    expected = train.num_records - tally.unread
-    distinct = train.distinct(standing.epoch)
-    if tally.records != train.num_records or not distinct <= tally.images == expected:
-        raise RunError(
-            f"epoch {standing.epoch + 1} saw {tally.images} images, {distinct} of them different, "
-            f"where {expected} were expected, so its figures would be wrong. What was reached "
-            "before is kept: go on from there with --resume."
-        )
+    distinct = add_up(tally, train, standing.epoch)
     metrics = evaluation.scores_from_confusion(tally.confusion)
     if len(tally.ranks):
         metrics["auc"] = evaluation.area_from_counts(tally.ranks)
@@ -72,6 +66,49 @@ def describe(
         "images": tally.images,
         "distinct": distinct,
     }
+
+
+def add_up(tally: Tally, train: Stream, epoch: int) -> int:
+    """Return how many different images an epoch had, once all of them have come.
+
+    Raises:
+        RunError: The images that came are not those of the epoch, each as often as it should.
+    """
+    # Faults of this epoch, not of the stream: what could not be read once may be readable again.
+    expected = train.num_records - tally.unread
+    distinct = train.distinct(epoch)
+    problem = ""
+    if tally.records != train.num_records or not distinct <= tally.images == expected:
+        problem = f"saw {tally.images} images, where {expected} were expected"
+    elif tally.checksum != train.checksum(epoch):
+        problem = f"saw {tally.images} images, but not those that belong to it, each once"
+    if problem:
+        raise RunError(
+            f"epoch {epoch + 1} {problem}, so its figures would be wrong. What was reached before "
+            "is kept: go on from there with --resume."
+        )
+    return distinct
+
+
+def diverged(what: str, run: Path, recipe: Recipe, *, first: str = "") -> RunError:
+    """Return what to say of a training that came to no number, and what to do.
+
+    Args:
+        what: Became no number, and where.
+        run: The run folder.
+        recipe: The one that it was trained by.
+        first: What to do beside lowering the rate, such as "look at these images, or ".
+    """
+    lower = recipe.train.learning_rate / 10
+    return RunError(
+        f"{what}. What was reached before is kept. To go on from there, {first}lower the "
+        f"learning rate: sightline train --resume {run} --set train.learning_rate={lower:g}"
+    )
+
+
+def some(stream: Stream, rows: npt.NDArray[np.int64]) -> str:
+    """Return the ids of the first few of these records."""
+    return f"records {', '.join(stream.record_id(int(row)) for row in rows[:5])} ..."
 
 
 def costs(tally: Tally, seconds: float) -> dict[str, Any]:

@@ -32,6 +32,11 @@ def read(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
     return arrays | {f"raw/{number:04d}": array for number, array in enumerate(raw)}
 
 
+def judged(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
+    """Return a copy of the weights as they are, by the names that `read` has for them."""
+    return {name: _copy(variable) for name, variable in _judged(model).items()}
+
+
 def not_numbers(arrays: Arrays) -> list[str]:
     """Return the names of those that hold a NaN; infinities may be meant, as in a mask."""
     floats = {name: each for name, each in arrays.items() if "float" in each.dtype.name}
