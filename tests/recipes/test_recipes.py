@@ -17,7 +17,7 @@ from sightline.recipes import (
     change_recipe,
     dump_recipe,
     load_recipe,
-    resolve_epochs,
+    resolve_length,
     resolve_shape,
 )
 from sightline.records import DataFacts
@@ -52,8 +52,10 @@ def test_auto_names_what_is_still_to_be_planned() -> None:
         "data.channels",
         "model.width",
         "model.stages",
+        "model.blocks",
         "train.epochs",
         "train.batch_size",
+        "train.weight_average",
     ]
 
 
@@ -200,7 +202,8 @@ def test_values_that_have_an_effect_or_are_the_default_are_taken(
 def test_another_network_in_the_automatic_recipe_can_be_planned() -> None:
     recipe = load_recipe("auto", {"model.network": "basic", "model.dropout": []})
     tiny = dataclasses.replace(FACTS, height=8, width=8)
-    assert resolve_shape(recipe, tiny)[0].unresolved() == ["train.epochs"]
+    left = ["train.epochs", "train.weight_average"]
+    assert resolve_shape(recipe, tiny)[0].unresolved() == left
 
 
 def test_every_fault_of_a_recipe_is_told_at_once() -> None:
@@ -392,11 +395,24 @@ def test_planning_changes_no_value_that_is_given() -> None:
     ],
 )
 def test_auto_epochs_fit_the_minutes_and_it_is_said(speed: float, epochs: int, reason: str) -> None:
-    recipe, reasons = resolve_epochs(load_recipe("auto"), 1000, speed)
+    recipe, reasons = resolve_length(load_recipe("auto", ["train.batch_size=32"]), 1000, speed)
     assert recipe.train.epochs == epochs
     assert reason in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "decay", "span"),
+    [(1, 0.2188, "about 1 of 32"), (10, 0.9219, "about 13 of 320"), (2000, 0.999, "about 1000 of")],
+)
+def test_the_average_of_the_weights_spans_a_share_of_the_steps(
+    epochs: int, decay: float, span: str
+) -> None:
+    changes = [f"train.epochs={epochs}", "train.batch_size=32"]
+    recipe, reasons = resolve_length(load_recipe("auto", changes), 1000, 1.0)
+    assert recipe.train.weight_average == decay
+    assert span in reasons[0]
+
+
 def test_given_epochs_stay_and_nothing_is_said() -> None:
     recipe = load_recipe("basic")
-    assert resolve_epochs(recipe, 1000, 1.0) == (recipe, [])
+    assert resolve_length(recipe, 1000, 1.0) == (recipe, [])

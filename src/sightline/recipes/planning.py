@@ -15,6 +15,8 @@ from sightline.records import DataFacts
 _SMALL = 40  # px: images up to this are used as they are
 _AREA = 96 * 96  # px: larger ones are brought to about this area, their shape kept
 _FEWEST_EPOCHS, _MOST_EPOCHS = 8, 60
+_AVERAGED = 0.04  # of all steps, by the moving average of the weights
+_LONGEST_AVERAGE = 1000.0  # steps
 
 
 def resolve_shape(recipe: Recipe, facts: DataFacts) -> tuple[Recipe, list[str]]:
@@ -36,50 +38,83 @@ def resolve_shape(recipe: Recipe, facts: DataFacts) -> tuple[Recipe, list[str]]:
             if facts.all_grey
             else "Three colour channels: there are colour images."
         )
+    grey = changes.get("data.channels", recipe.data.channels) == 1
+    if recipe.data.scaling == "auto":
+        changes["data.scaling"] = "per-image" if grey else "1/255"
+        if grey:
+            reasons.append(
+                "Each image is brought to the same mean and contrast: those of grey images are "
+                "often no more than exposure. If yours mean something, --set data.scaling=1/255."
+            )
     if recipe.train.batch_size == "auto":
         changes["train.batch_size"] = 32 if facts.count < 20_000 else 64
     side = min(changes.get("data.image_size", recipe.data.image_size))
     if recipe.model.stages == "auto":  # it has no effect but in "residual"
         stages = max(1, min(4, int(math.log2(max(side, 2)))))
         changes["model.stages"] = stages if recipe.model.network == "residual" else 3
+    if recipe.model.blocks == "auto":
+        changes["model.blocks"] = 1 if recipe.model.network == "residual" else 2
     if recipe.model.width == "auto":
         changes["model.width"] = 32
     resolved = change_recipe(recipe, changes)
     if recipe.model.network == "residual":
         reasons.append(
-            f"A residual network of {resolved.model.stages} stages, "
+            f"A residual network of {resolved.model.stages} stages of {_counted(resolved)}, "
             f"{resolved.model.width} filters in the first."
         )
     reasons.extend(_augmentation_in_words(resolved))
     return resolved, reasons
 
 
-def resolve_epochs(
+def resolve_length(
     recipe: Recipe, train_count: int, images_per_second: float
 ) -> tuple[Recipe, list[str]]:
     """Return the recipe with "auto" epochs chosen to fit `train.minutes`, and why.
 
+    An "auto" average of the weights then spans a share of all these steps: a longer one would
+    still hold the first weights when a short training ends.
+
     Args:
-        recipe: With or without "auto" epochs.
+        recipe: With or without "auto" epochs and average.
         train_count: Training images.
         images_per_second: Training images over the seconds of a whole epoch: reading, computing
             and validating.
     """
-    if recipe.train.epochs != "auto":
-        return recipe, []
-    affordable = recipe.train.minutes * 60 * images_per_second / max(train_count, 1)
-    epochs = int(min(max(affordable, _FEWEST_EPOCHS), _MOST_EPOCHS))
-    reason = f"{epochs} epochs: "
-    if affordable >= _MOST_EPOCHS:
-        reason += f"more than {_MOST_EPOCHS} seldom help, and the time budget allows them."
-    elif affordable >= _FEWEST_EPOCHS:
-        reason += f"what fits into {recipe.train.minutes:g} minutes at the speed expected here."
-    else:
-        reason += (
-            f"fewer than {_FEWEST_EPOCHS} are not worth starting, though only "
-            f"{affordable:.1f} fit into {recipe.train.minutes:g} minutes."
+    changes: dict[str, Any] = {}
+    reasons: list[str] = []
+    epochs = recipe.train.epochs
+    if epochs == "auto":
+        affordable = recipe.train.minutes * 60 * images_per_second / max(train_count, 1)
+        epochs = int(min(max(affordable, _FEWEST_EPOCHS), _MOST_EPOCHS))
+        changes["train.epochs"] = epochs
+        reasons.append(f"{epochs} epochs: {_why(affordable, recipe.train.minutes)}")
+    if recipe.train.weight_average == "auto":
+        batch = recipe.train.batch_size
+        assert batch != "auto", "resolve_shape comes first"
+        steps = epochs * math.ceil(train_count / batch)
+        span = min(max(steps * _AVERAGED, 1.0), _LONGEST_AVERAGE)
+        changes["train.weight_average"] = round(1 - 1 / span, 4)
+        reasons.append(
+            f"What counts is a moving average of the weights over about {span:.0f} of {steps:,} "
+            "steps."
         )
-    return change_recipe(recipe, {"train.epochs": epochs}), [reason]
+    return change_recipe(recipe, changes), reasons
+
+
+def _why(affordable: float, minutes: float) -> str:
+    if affordable >= _MOST_EPOCHS:
+        return f"more than {_MOST_EPOCHS} seldom help, and the time budget allows them."
+    if affordable >= _FEWEST_EPOCHS:
+        return f"what fits into {minutes:g} minutes at the speed expected here."
+    return (
+        f"fewer than {_FEWEST_EPOCHS} are not worth starting, though only "
+        f"{affordable:.1f} fit into {minutes:g} minutes."
+    )
+
+
+def _counted(recipe: Recipe) -> str:
+    blocks = recipe.model.blocks
+    return "one block" if blocks == 1 else f"{blocks} blocks"
 
 
 def _image_size(height: int, width: int) -> tuple[int, int]:
