@@ -50,6 +50,7 @@ def test_auto_names_what_is_still_to_be_planned() -> None:
     assert load_recipe("auto").unresolved() == [
         "data.image_size",
         "data.channels",
+        "data.scaling",
         "model.width",
         "model.stages",
         "model.blocks",
@@ -316,7 +317,25 @@ def planned(**facts: Any) -> tuple[Recipe, str]:
 
 
 def test_planning_leaves_only_the_epochs_open() -> None:
-    assert planned()[0].unresolved() == ["train.epochs"]
+    assert planned()[0].unresolved() == ["train.epochs", "train.weight_average"]
+
+
+@pytest.mark.parametrize(
+    ("grey", "network", "scaling"),
+    [
+        (True, "residual", "per-image"),
+        (False, "residual", "1/255"),
+        (True, "basic", "1/255"),
+    ],
+)
+def test_grey_images_of_the_automatic_network_are_scaled_one_by_one(
+    grey: bool, network: str, scaling: str
+) -> None:
+    changes = {"model.network": network, "model.dropout": [0.1] if network == "residual" else []}
+    facts = dataclasses.replace(FACTS, all_grey=grey)
+    recipe, reasons = resolve_shape(load_recipe("auto", changes), facts)
+    assert recipe.data.scaling == scaling
+    assert ("mean and contrast" in " ".join(reasons)) == (scaling == "per-image")
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,11 @@ def resolve_shape(recipe: Recipe, facts: DataFacts) -> tuple[Recipe, list[str]]:
             if facts.all_grey
             else "Three colour channels: there are colour images."
         )
-    grey = changes.get("data.channels", recipe.data.channels) == 1
     if recipe.data.scaling == "auto":
-        changes["data.scaling"] = "per-image" if grey else "1/255"
-        if grey:
+        grey = changes.get("data.channels", recipe.data.channels) == 1
+        apart = grey and recipe.model.network == "residual"  # others know what they were made for
+        changes["data.scaling"] = "per-image" if apart else "1/255"
+        if apart:
             reasons.append(
                 "Each image is brought to the same mean and contrast: those of grey images are "
                 "often no more than exposure. If yours mean something, --set data.scaling=1/255."

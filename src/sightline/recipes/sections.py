@@ -45,8 +45,8 @@ class DataSection(Section):
         image_size: (height, width) in pixels.
         channels: 3 = RGB, 1 = grey.
         scaling: "1/255" gives 0..1; "none" 0..255; "mean-std" (pixel / 255 - mean) / std for each
-            channel; "per-image" mean 0 and deviation 1 over each image; "auto" "per-image" for grey
-            images, whose brightness is that of their making, and "1/255" for colours.
+            channel; "per-image" mean 0 and deviation 1 over each image; "auto" is "per-image" for
+            grey images in "residual", as their brightness is often exposure alone, else "1/255".
         mean: For "mean-std", 0..1, one value a channel; () is measured on the training images.
         std: For "mean-std", likewise.
         quality: How files become pixels: "fast", "best" (antialiased) or "compat" (as Keras).
