@@ -12,8 +12,8 @@ memory       its slope over epochs 3 to 30, with and without release_memory
 
 --backends jax=PYTHON torch=PYTHON runs the loops on these backends too, with interpreters that have
 them. Figures that FILE already holds, of the same machine, stay until they are measured again, so
-that it can be done in pieces. --quick takes a few steps of everything, to see that it runs: its figures say nothing. Run it
-on a machine that does nothing else.
+that it can be done in pieces. --quick takes a few steps of everything, to see that it runs: its
+figures say nothing. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
