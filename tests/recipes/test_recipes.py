@@ -356,6 +356,11 @@ def test_the_image_size_follows_the_median_image(
     assert planned(height=height, width=width)[0].data.image_size == expected
 
 
+def test_grey_images_go_in_larger_than_coloured_ones() -> None:
+    sizes = [planned(all_grey=grey)[0].data.image_size for grey in (False, True)]
+    assert sizes == [(80, 112), (112, 144)]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 20_000), st.integers(1, 20_000))
 def test_no_image_becomes_too_large_or_empty(height: int, width: int) -> None:
@@ -407,7 +412,7 @@ def test_planning_changes_no_value_that_is_given() -> None:
 @pytest.mark.parametrize(
     ("speed", "epochs", "reason"),
     [
-        (1000, 60, "more than 60 seldom help"),
+        (1000, 60, "more seldom help with this many images"),
         (50, 30, "what fits into 10 minutes"),
         (2, 8, r"only 1.2 fit into 10 minutes"),
         (0, 8, r"only 0.0 fit into 10 minutes"),
