@@ -11,8 +11,9 @@ checkpoints  what checkpoints cost at their default cadence
 memory       its slope over epochs 3 to 30, with and without release_memory
 
 --backends jax=PYTHON torch=PYTHON runs the loops on these backends too, with interpreters that have
-them. --quick takes a few steps of everything, to see that it runs: its figures say nothing. Run it
-on a machine that does nothing else.
+them. Figures that FILE already holds, of the same machine, stay until they are measured again, so
+that it can be done in pieces. --quick takes a few steps of everything, to see that it runs: its
+figures say nothing. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ from benchmarks.training import epochs, loops, page, targets
 from benchmarks.training.sets import SETS, Split, prepare
 from benchmarks.training.turns import Place, Result, race
 
-PARTS = ("loops", "epochs", "checkpoints", "memory")
+PARTS = {  # and what tells the figures of a part from one another
+    "loops": ("work", "precision", "backend"),
+    "epochs": ("set",),
+    "checkpoints": ("work",),
+    "memory": ("work", "release"),
+}
 QUICK_EPOCHS = 4
 
 
@@ -40,16 +46,15 @@ def main() -> None:
     """Measure, print, write JSON."""
     asked = _ask()
     began = time.monotonic()
-    report: dict[str, Any] = {"machine": describe(), "load": os.getloadavg()[0]}
-    report["quick"] = asked.quick
+    report = _so_far(asked)
+    began -= report["minutes"] * 60
     if asked.json:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=asked.scratch, prefix="bench-train-") as folder:
         bench = _Bench(asked, Path(folder))
         for part in asked.parts:
-            report[part] = []
             for figures in getattr(bench, part)():
-                report[part].append(figures)
+                _put(report.setdefault(part, []), figures, PARTS[part])
                 print(*page.LINES[part](figures), sep="\n", flush=True)
                 _write(report, asked.json, began)  # so far, should the rest be broken off
     print(*page.verdict_lines(report["verdicts"]), sep="\n")
@@ -82,6 +87,29 @@ def _ask() -> argparse.Namespace:
         asked.images, asked.rounds, asked.seconds = 64, 1, 0.0
         asked.epochs, asked.repeats, asked.long = 2, 1, 5.0
     return asked
+
+
+def _so_far(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return the report with the figures of the same machine that the file holds already."""
+    report: dict[str, Any] = {"machine": describe(), "load": os.getloadavg()[0]}
+    report |= {"quick": asked.quick, "minutes": 0.0}
+    if asked.json and asked.json.exists():
+        earlier: dict[str, Any] = json.loads(asked.json.read_text())
+        differs = [key for key in ("machine", "quick") if earlier.get(key) != report[key]]
+        if differs:
+            told = "; ".join(f"{key} {earlier.get(key)}, now {report[key]}" for key in differs)
+            raise SystemExit(f"{asked.json} holds other figures ({told}): give another --json")
+        report.update(earlier)
+    return report
+
+
+def _put(measured: list[dict[str, Any]], figures: dict[str, Any], key: tuple[str, ...]) -> None:
+    """Put figures in the place of those of the same thing, or at the end."""
+    for place, one in enumerate(measured):
+        if all(one[name] == figures[name] for name in key):
+            measured[place] = figures
+            return
+    measured.append(figures)
 
 
 def _write(report: dict[str, Any], place: Path | None, began: float) -> None:

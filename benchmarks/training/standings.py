@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,7 @@ Training = Mapping[str, Any]  # set, seed, program, wall, resumed, history
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 SOONER = 3.0  # `auto` to the published recipe's best
 _LOWER = {"val_loss": True, "val_auc": False}
+_JUDGED = ("val_loss", "val_balanced_accuracy", "val_auc")
 _SOURCES = ("recipe", "plain")  # whose best is to be reached
 
 
@@ -28,10 +30,14 @@ def report(trainings: list[Training]) -> dict[str, Any]:
         "races": races,
         "tables": {
             "Time to the published recipe's best": _race_table(races),
+            "In half the published recipe's time": _half_table(trainings),
             "Whole trainings": _whole_table(trainings),
             "Precision auto against float32": _precision_table(trainings),
         },
-        "verdicts": [asdict(verdict) for verdict in (*_sooner(races), *_precise(trainings))],
+        "verdicts": [
+            asdict(verdict)
+            for verdict in (*_sooner(races), *_better(trainings), *_precise(trainings))
+        ],
     }
 
 
@@ -120,6 +126,59 @@ def _race_table(races: list[dict[str, Any]]) -> Table:
         for race in races
     ]
     return head, rows
+
+
+def _halves(trainings: list[Training]) -> dict[tuple[str, str], list[list[dict[str, float]]]]:
+    """Return, by set and whose recipe, [its best epoch, that of `auto` in half the time] a seed.
+
+    The best epoch is that of the best val_loss, whose weights are kept, and the time is that until
+    it ended. Where no epoch of `auto` ended in half of it, its figures are NaN.
+    """
+    found: dict[tuple[str, str], list[list[dict[str, float]]]] = {}
+    for mine in trainings:
+        for other in trainings:
+            same = (other["set"], other["seed"]) == (mine["set"], mine["seed"])
+            if mine["program"] != "auto" or other["program"] not in _SOURCES or not same:
+                continue
+            target = best(other["history"], "val_loss")
+            if target is None:
+                continue
+            until = _until(mine["history"], target[1] / 2)
+            pair = [
+                {column: _at_best(history, column) for column in _JUDGED}
+                for history in (other["history"], until)
+            ]
+            pair[0]["seconds"], pair[1]["seconds"] = target[1], target[1] / 2
+            found.setdefault((mine["set"], other["program"]), []).append(pair)
+    return found
+
+
+def _until(history: list[Mapping[str, Any]], seconds: float) -> list[Mapping[str, Any]]:
+    ends = itertools.accumulate(row["seconds"] for row in history)
+    return [row for row, end in zip(history, ends, strict=True) if end <= seconds]
+
+
+def _half_table(trainings: list[Training]) -> Table:
+    head = ("set", "who", "seeds", "seconds", *_JUDGED)
+    rows = []
+    for (name, program), pairs in _halves(trainings).items():
+        for place, who in enumerate((program, f"auto beside {program}")):
+            ones = [pair[place] for pair in pairs]
+            told = [_mean([one[column] for one in ones]) for column in _JUDGED]
+            seconds = _mean([one["seconds"] for one in ones], 0)
+            rows.append((name, who, str(len(ones)), seconds, *told))
+    return head, rows
+
+
+def _better(trainings: list[Training]) -> Iterable[Verdict]:
+    """Yield whether `auto` is better on the mean of the seeds, in half the time."""
+    for (name, program), pairs in _halves(trainings).items():
+        for column in _JUDGED[1:]:
+            theirs, ours = (
+                statistics.mean(pair[place][column] for pair in pairs) for place in (0, 1)
+            )
+            what = f"{column} of auto in half the time of {program} to its best, {name}"
+            yield Verdict(what, f"> {theirs:.4f}", f"{ours:.4f}", ours > theirs)
 
 
 def _whole_table(trainings: list[Training]) -> Table:

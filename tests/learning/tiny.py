@@ -32,7 +32,13 @@ SMALL: Mapping[str, Any] = {
 # Recipes whose network has a width; the residual one may not be narrower.
 NARROW: Mapping[str, Mapping[str, Any]] = {
     "basic": {"model.width": 4},
-    "auto": {"model.width": 16, "model.stages": 2},
+    "auto": {
+        "model.width": 16,
+        "model.stages": 2,
+        "model.blocks": 2,
+        "data.scaling": "1/255",
+        "train.weight_average": 0.98,
+    },
 }
 
 Arrays = dict[str, npt.NDArray[np.generic]]

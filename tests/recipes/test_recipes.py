@@ -17,7 +17,7 @@ from sightline.recipes import (
     change_recipe,
     dump_recipe,
     load_recipe,
-    resolve_epochs,
+    resolve_length,
     resolve_shape,
 )
 from sightline.records import DataFacts
@@ -50,10 +50,13 @@ def test_auto_names_what_is_still_to_be_planned() -> None:
     assert load_recipe("auto").unresolved() == [
         "data.image_size",
         "data.channels",
+        "data.scaling",
         "model.width",
         "model.stages",
+        "model.blocks",
         "train.epochs",
         "train.batch_size",
+        "train.weight_average",
     ]
 
 
@@ -201,7 +204,8 @@ def test_values_that_have_an_effect_or_are_the_default_are_taken(
 def test_another_network_in_the_automatic_recipe_can_be_planned() -> None:
     recipe = load_recipe("auto", {"model.network": "basic", "model.dropout": []})
     tiny = dataclasses.replace(FACTS, height=8, width=8)
-    assert resolve_shape(recipe, tiny)[0].unresolved() == ["train.epochs"]
+    left = ["train.epochs", "train.weight_average"]
+    assert resolve_shape(recipe, tiny)[0].unresolved() == left
 
 
 def test_every_fault_of_a_recipe_is_told_at_once() -> None:
@@ -314,7 +318,25 @@ def planned(**facts: Any) -> tuple[Recipe, str]:
 
 
 def test_planning_leaves_only_the_epochs_open() -> None:
-    assert planned()[0].unresolved() == ["train.epochs"]
+    assert planned()[0].unresolved() == ["train.epochs", "train.weight_average"]
+
+
+@pytest.mark.parametrize(
+    ("grey", "network", "scaling"),
+    [
+        (True, "residual", "per-image"),
+        (False, "residual", "1/255"),
+        (True, "basic", "1/255"),
+    ],
+)
+def test_grey_images_of_the_automatic_network_are_scaled_one_by_one(
+    grey: bool, network: str, scaling: str
+) -> None:
+    changes = {"model.network": network, "model.dropout": [0.1] if network == "residual" else []}
+    facts = dataclasses.replace(FACTS, all_grey=grey)
+    recipe, reasons = resolve_shape(load_recipe("auto", changes), facts)
+    assert recipe.data.scaling == scaling
+    assert ("mean and contrast" in " ".join(reasons)) == (scaling == "per-image")
 
 
 @pytest.mark.parametrize(
@@ -333,6 +355,11 @@ def test_the_image_size_follows_the_median_image(
     height: int, width: int, expected: tuple[int, int]
 ) -> None:
     assert planned(height=height, width=width)[0].data.image_size == expected
+
+
+def test_grey_images_go_in_larger_than_coloured_ones() -> None:
+    sizes = [planned(all_grey=grey)[0].data.image_size for grey in (False, True)]
+    assert sizes == [(80, 112), (112, 144)]
 
 
 @settings(deadline=None, max_examples=60)
@@ -386,18 +413,31 @@ def test_planning_changes_no_value_that_is_given() -> None:
 @pytest.mark.parametrize(
     ("speed", "epochs", "reason"),
     [
-        (1000, 60, "more than 60 seldom help"),
+        (1000, 60, "more seldom help with this many images"),
         (50, 30, "what fits into 10 minutes"),
         (2, 8, r"only 1.2 fit into 10 minutes"),
         (0, 8, r"only 0.0 fit into 10 minutes"),
     ],
 )
 def test_auto_epochs_fit_the_minutes_and_it_is_said(speed: float, epochs: int, reason: str) -> None:
-    recipe, reasons = resolve_epochs(load_recipe("auto"), 1000, speed)
+    recipe, reasons = resolve_length(load_recipe("auto", ["train.batch_size=32"]), 1000, speed)
     assert recipe.train.epochs == epochs
     assert reason in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "decay", "span"),
+    [(1, 0.2188, "about 1 of 32"), (10, 0.9219, "about 13 of 320"), (2000, 0.999, "about 1000 of")],
+)
+def test_the_average_of_the_weights_spans_a_share_of_the_steps(
+    epochs: int, decay: float, span: str
+) -> None:
+    changes = [f"train.epochs={epochs}", "train.batch_size=32"]
+    recipe, reasons = resolve_length(load_recipe("auto", changes), 1000, 1.0)
+    assert recipe.train.weight_average == decay
+    assert span in reasons[0]
+
+
 def test_given_epochs_stay_and_nothing_is_said() -> None:
     recipe = load_recipe("basic")
-    assert resolve_epochs(recipe, 1000, 1.0) == (recipe, [])
+    assert resolve_length(recipe, 1000, 1.0) == (recipe, [])

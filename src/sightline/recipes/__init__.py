@@ -10,7 +10,7 @@ from sightline.recipes.loading import (
     flat,
     load_recipe,
 )
-from sightline.recipes.planning import resolve_epochs, resolve_shape
+from sightline.recipes.planning import resolve_length, resolve_shape
 from sightline.recipes.schema import APPLICATIONS, NETWORKS, OWN, Recipe
 from sightline.recipes.sections import AugmentSection, TrainSection
 
@@ -27,6 +27,6 @@ __all__ = [
     "dump_recipe",
     "flat",
     "load_recipe",
-    "resolve_epochs",
+    "resolve_length",
     "resolve_shape",
 ]

@@ -1,7 +1,7 @@
 """The recipe: every decision of a training, in one validated place.
 
 Sections mirror the TOML file: [data] [augment] [model] [balance] [train] [schedule] [stop].
-A value may be "auto" only where the type says so; `resolve_shape` and `resolve_epochs` replace it
+A value may be "auto" only where the type says so; `resolve_shape` and `resolve_length` replace it
 by a number before anything is built, and the run folder keeps the resolved recipe. Its backend
 alone may stay "auto", so that a run opens on any backend.
 """
@@ -34,6 +34,7 @@ _NARROWEST_RESIDUAL = 16
 _ONLY_FOR = {  # key: what decides whether it has an effect, and with which values
     "model.width": ("network", ("basic", "residual")),
     "model.stages": ("network", ("residual",)),
+    "model.blocks": ("network", ("residual",)),
     "model.padding": ("network", ("ham10000",)),
     "train.momentum": ("optimizer", ("sgd",)),
     "model.normalisation": ("network", ("basic", "residual")),

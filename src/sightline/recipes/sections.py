@@ -45,7 +45,8 @@ class DataSection(Section):
         image_size: (height, width) in pixels.
         channels: 3 = RGB, 1 = grey.
         scaling: "1/255" gives 0..1; "none" 0..255; "mean-std" (pixel / 255 - mean) / std for each
-            channel; "per-image" mean 0 and deviation 1 over each image.
+            channel; "per-image" mean 0 and deviation 1 over each image; "auto" is "per-image" for
+            grey images in "residual", as their brightness is often exposure alone, else "1/255".
         mean: For "mean-std", 0..1, one value a channel; () is measured on the training images.
         std: For "mean-std", likewise.
         quality: How files become pixels: "fast", "best" (antialiased) or "compat" (as Keras).
@@ -59,7 +60,7 @@ class DataSection(Section):
 
     image_size: tuple[Count, Count] | Auto
     channels: Literal[1, 3] | Auto = 3
-    scaling: Literal["1/255", "none", "mean-std", "per-image"] = "1/255"
+    scaling: Literal["1/255", "none", "mean-std", "per-image"] | Auto = "1/255"
     mean: tuple[Share, ...] = ()
     std: tuple[Positive, ...] = ()
     quality: Literal["fast", "best", "compat"] = "fast"
@@ -118,6 +119,7 @@ class ModelSection(Section):
             classes and returns a Keras model. "own" is a model that was given as an object.
         width: Filters of the first stage of "residual" (16 or more), or block of "basic".
         stages: Stages of "residual", each halving height and width but the first.
+        blocks: Blocks of each stage of "residual", of two convolutions each.
         dropout: Rates of the network's dropout layers, from input to output.
         padding: Of the convolutions of "ham10000".
         normalisation: Of "basic" and "residual", after each convolution; "group" has groups of 8
@@ -133,6 +135,7 @@ class ModelSection(Section):
     network: str
     width: Count | Auto = 32
     stages: Annotated[int, Field(ge=1, le=6)] | Auto = 3
+    blocks: Annotated[int, Field(ge=1, le=8)] | Auto = 2
     dropout: tuple[Share, ...] = ()
     padding: Literal["same", "valid"] = "same"
     normalisation: Literal["none", "batch", "group", "layer"] = "none"
@@ -177,9 +180,9 @@ class TrainSection(Section):
         clip_norm: The gradient is scaled down to this norm, over all weights; 0 = off.
         accumulate: Steps whose gradients are averaged before the weights change.
         label_smoothing: Share of the target spread over all classes.
-        weight_average: Decay a step of the exponential moving average of the weights; 0 = off.
-            When on, validation, best weights and `last` are those of the average; the trained
-            weights are validated beside it, as "raw_val_loss".
+        weight_average: Decay a step of the exponential moving average of the weights; 0 = off,
+            "auto" by the number of steps. When on, validation, best weights and `last` are those
+            of the average; the trained weights are validated beside it, as "raw_val_loss".
         best: Which validation column chooses the best weights.
         metrics: Reported for training and validation, beside loss.
         minutes: Wall-clock budget that an "auto" number of epochs is planned for.
@@ -198,7 +201,7 @@ class TrainSection(Section):
     clip_norm: NotNegative = 0.0
     accumulate: Count = 1
     label_smoothing: Share = 0.0
-    weight_average: Share = 0.0
+    weight_average: Share | Auto = 0.0
     best: Column = "val_loss"
     metrics: tuple[MetricName, ...] = ("accuracy",)
     minutes: Positive = 10.0

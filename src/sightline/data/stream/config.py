@@ -245,7 +245,7 @@ class StreamConfig:
         """Return how a resolved recipe streams: only training is shuffled, sampled and augmented.
 
         Args:
-            recipe: Without "auto" in its image size, channels and batch size.
+            recipe: Without "auto" in its image size, channels, scaling and batch size.
             training: For the split that is learned from.
             cache: Where decoded images are kept.
             share: Of the recipe's image size, above 0 and up to 1. Below 1, each side becomes even,
@@ -254,14 +254,12 @@ class StreamConfig:
         Raises:
             ValueError: The share is out of its range.
         """
-        size, channels, batch = (
-            recipe.data.image_size,
-            recipe.data.channels,
-            recipe.train.batch_size,
-        )
+        size, channels = recipe.data.image_size, recipe.data.channels
+        batch, scaling = recipe.train.batch_size, recipe.data.scaling
         assert size != "auto", "the recipe is resolved before images are streamed"
         assert channels != "auto", "the recipe is resolved before images are streamed"
         assert batch != "auto", "the recipe is resolved before images are streamed"
+        assert scaling != "auto", "the recipe is resolved before images are streamed"
         return cls(
             image_size=_at_share(size, share),
             channels=channels,
@@ -270,7 +268,7 @@ class StreamConfig:
             shuffle=training,
             sampling=recipe.balance.sampling if training else "all",
             augment=recipe.augment if training else None,
-            scaling=recipe.data.scaling,
+            scaling=scaling,
             mean=recipe.data.mean,
             std=recipe.data.std,
             quality=recipe.data.quality,

@@ -163,16 +163,16 @@ def _dropout(rate: float, make: Parts) -> _Stack:
 def _residual(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
     """Pre-activation residual blocks (He et al., "Identity mappings in deep residual networks").
 
-    Stages of two blocks double their filters and halve the image; images of 64 px or more are
+    From stage to stage the filters double and the image is halved; images of 64 px or more are
     halved once more at the entrance. Ends in global average pooling, so the head stays small.
     """
     (rate,) = make.rates(1)
-    width = int(make.recipe.model.width)
+    width, blocks = int(make.recipe.model.width), int(make.recipe.model.blocks)
     stride = 2 if min(_size(make.recipe)) >= 64 else 1
     x = make.plain_conv(width, stride=stride)(inputs)
     for stage in range(int(make.recipe.model.stages)):
         filters = width * 2**stage
-        for block in range(2):
+        for block in range(blocks):
             x = _residual_block(x, filters, 2 if stage and not block else 1, make)
     x = _activated(x, make)
     x = layers.GlobalAveragePooling2D()(x)

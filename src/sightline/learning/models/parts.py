@@ -13,6 +13,7 @@ from sightline.errors import RecipeError
 from sightline.learning.models import normalising
 from sightline.recipes import Recipe
 
+_SHORTEST_MOMENTUM = 0.9  # of the batch normalisation that a recipe chose
 _GROUP = 8  # channels of one group of "group" normalisation
 
 
@@ -132,7 +133,12 @@ class Parts:
         """Return the normalisation that the recipe chose for so many channels, or none."""
         kind = self.recipe.model.normalisation
         if kind == "batch":
-            return [self.batch_normalisation(momentum=0.9)]
+            # The average of the weights is judged with these statistics: over a shorter span than
+            # its own they fit the last weights instead, and its validation jumps.
+            average = self.recipe.train.weight_average
+            if average == "auto":  # a draft, built to be counted
+                average = 0.0
+            return [self.batch_normalisation(momentum=max(average, _SHORTEST_MOMENTUM))]
         if kind == "group":
             return [self.group_normalisation(max(1, channels // _GROUP))]
         return [self.group_normalisation(1)] if kind == "layer" else []

@@ -24,7 +24,7 @@ from sightline.learning.training.objective import (
     compile_model,
     shares_of_an_epoch,
 )
-from sightline.recipes import NETWORKS, Recipe, change_recipe, resolve_epochs, resolve_shape
+from sightline.recipes import NETWORKS, Recipe, change_recipe, resolve_length, resolve_shape
 from sightline.records import DataFacts, Manifest, ModelSummary, Split
 from sightline.runs import Run
 
@@ -159,8 +159,8 @@ def make_plan(
         # The processor's arithmetic says nothing about a GPU, and of some networks it is unknown.
         speed = speeds.measured_speed(recipe, source.build(recipe, training=True), len(counts))
     epoch = costs.EpochCost.of(speed, facts, images, validation_count, cached)
-    draft, _ = resolve_epochs(recipe, images, images / epoch.seconds)
-    assert draft.train.epochs != "auto", "resolve_epochs has just replaced it"
+    draft, _ = resolve_length(recipe, images, images / epoch.seconds)
+    assert draft.train.epochs != "auto", "resolve_length has just replaced it"
     policy, speed, why = speeds.choose_precision(
         draft,
         build=lambda policy: source.build(draft, policy, training=True),
@@ -170,7 +170,7 @@ def make_plan(
         speed=speed,
     )
     epoch = costs.EpochCost.of(speed, facts, images, validation_count, cached)
-    recipe, more = resolve_epochs(recipe, images, images / epoch.seconds)
+    recipe, more = resolve_length(recipe, images, images / epoch.seconds)
     recipe = recipe.model_copy(update={"precision": policy})
     network = source.kept(recipe)
     sentences = [
