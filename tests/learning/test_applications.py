@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 from test_own_models import DATED, train
-from test_resuming import STEPS, StopAt, differing
+from test_resuming import STEPS, StopAt, differing, newest, without_times
 from tiny import SMALL
 
 import sightline as sl
@@ -289,7 +289,10 @@ def test_stopped_between_the_phases_it_ends_as_if_it_had_not(
     first = train(pictures, tmp_path / "run", changes=changes)
     more = {"train.epochs": 2}
     resumed = sl.train(resume=first.path, changes=more, only_train=True, progress=sl.Silent())
-    assert set(differing(thawed, resumed)) <= DATED
+    assert set(differing(thawed, resumed)) <= DATED | {"standing"}
+    stood = [without_times(newest(run).meta)["standing"] for run in (thawed, resumed)]
+    assert [one.pop("planned") for one in stood] == [2, 1]  # how many epochs it began with
+    assert stood[0] == stood[1]
 
 
 def test_a_run_needs_its_file_of_weights_no_more(

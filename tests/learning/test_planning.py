@@ -295,7 +295,7 @@ def test_grey_images_have_one_channel(tmp_path: Path) -> None:
 def test_a_short_training_gets_the_most_epochs(auto: Plan) -> None:
     assert auto.recipe.train.epochs == 60
     assert sentence(auto, "60 epochs") == (
-        "60 epochs: more than 60 seldom help, and the time budget allows them."
+        "60 epochs: more seldom help with this many images, and the time budget allows them."
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sightline.learning.training import stepping
 from sightline.learning.training.objective import compile_model
-from sightline.recipes import Recipe
+from sightline.recipes import Recipe, change_recipe
 
 _REACHED = 0.25  # of the matrix-product rate; 0.2 to 0.35 for the published networks on two cores
 _WORTH_A_PROBE = 90.0  # s of expected training: a probe compiles the network twice
@@ -41,6 +41,8 @@ def expected_speed(operations: int) -> Speed:
 
 def measured_speed(recipe: Recipe, model: keras.Model, num_classes: int) -> Speed:
     """Return the speed of a few steps of `model`; compiles it."""
+    if recipe.train.weight_average == "auto":  # by the epochs, which this speed will decide
+        recipe = change_recipe(recipe, {"train.weight_average": 0.9})
     return Speed(_step_speed(recipe, model, num_classes), measured=True)
 
 
