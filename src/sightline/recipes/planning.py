@@ -18,9 +18,9 @@ _SMALL = 40  # px: images up to this are used as they are
 # (0.914, 0.905 at 1.9 times the seconds).
 _COLOUR_AREA, _GREY_AREA = 96 * 96, 128 * 128
 _FEWEST_EPOCHS = 8
-_MOST_STEPS = 4000  # beyond which validation got no better, but within these epochs
+_MOST_STEPS = 1500  # beyond which validation got no better, but within these epochs
 _FEWEST_AT_MOST, _MOST_AT_MOST = 30, 60
-_AVERAGED = 0.04  # of all steps, by the moving average of the weights
+_AVERAGED = 0.02  # of all steps, by the moving average of the weights
 _LONGEST_AVERAGE = 1000.0  # steps
 
 
@@ -102,10 +102,11 @@ def resolve_length(
         steps = epochs * epoch_steps
         span = min(max(steps * _AVERAGED, 1.0), _LONGEST_AVERAGE)
         changes["train.weight_average"] = round(1 - 1 / span, 4)
-        reasons.append(
-            f"What counts is a moving average of the weights over about {span:.0f} of {steps:,} "
-            "steps."
-        )
+        if span > 1:
+            reasons.append(
+                f"What counts is a moving average of the weights over about {span:.0f} of "
+                f"{steps:,} steps."
+            )
     return change_recipe(recipe, changes), reasons
 
 
