@@ -21,18 +21,7 @@ from sightline.runs import (
     write_json,
     write_tensors,
 )
-
-TENSORS = {"model/w": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/0": np.int64(7)}
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def flip_last_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+from test_runs import TENSORS, flip_last_byte, names
 
 
 def make_run(path: Path, **info: Any) -> Path:
