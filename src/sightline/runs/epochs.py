@@ -105,10 +105,11 @@ class Events:
 
     Args:
         folder: `events/` of the run folder.
-        from_epoch: What earlier files say of this epoch and later ones no longer holds.
+        from_epoch: What earlier files say of this epoch and later ones no longer holds; None where
+            there are none.
     """
 
-    def __init__(self, folder: Path, *, from_epoch: int = 0) -> None:
+    def __init__(self, folder: Path, *, from_epoch: int | None = None) -> None:
         # Brings torch in where there is one: 200 MB.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -120,7 +121,7 @@ class Events:
             folder.mkdir(parents=True, exist_ok=True)
             # The time in a name is in whole seconds: two processes may not share a file.
             self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
-            if from_epoch:
+            if from_epoch is not None:
                 start = SessionLog(status=SessionLog.START)
                 self._write(Event(step=from_epoch, session_log=start))
 
@@ -132,7 +133,9 @@ class Events:
         for name, value in row.items():
             if name == "epoch" or not isinstance(value, (int, float)):
                 continue
-            if name.startswith("val_"):
+            if name.startswith("raw_val_"):
+                tag = f"{name.removeprefix('raw_val_')}/validation_of_the_trained_weights"
+            elif name.startswith("val_"):
                 tag = f"{name.removeprefix('val_')}/validation"
             else:
                 tag = f"{name}/train" if f"val_{name}" in row else f"training/{name}"

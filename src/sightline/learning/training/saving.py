@@ -156,8 +156,11 @@ class Keeper:
         Raises:
             OSError: It could not be removed.
         """
+        told = (self.run / "history.jsonl").exists()
         for name in ("model.json", "history.jsonl"):  # in this order: see `restore`
             runs.remove_file(self.run / name)
+        if told:
+            self._tell_events_from(0)
 
     def restore(self, meta: Mapping[str, Any], *, epochs: int) -> None:
         """Go back to a checkpoint: later lines of the history are dropped, and written again.
@@ -177,8 +180,12 @@ class Keeper:
         else:
             runs.remove_file(self.run / "model.json")
         runs.cut_history(self.run / "history.jsonl", epochs)
+        self._tell_events_from(epochs)
+
+    def _tell_events_from(self, epoch: int) -> None:
+        """Tell TensorBoard that what earlier files say of this epoch and later ones is over."""
         self.events.close()
-        self.events = runs.Events(self.run / "events", from_epoch=epochs)
+        self.events = runs.Events(self.run / "events", from_epoch=epoch)
 
     def close(self) -> None:
         """Write what still waits, also after an error, and end the events."""
