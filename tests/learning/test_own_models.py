@@ -207,6 +207,15 @@ def test_opening_a_run_without_the_users_module_names_it(pictures: Path, tmp_pat
     )
 
 
+def test_settings_of_another_network_beside_a_model_are_refused(
+    pictures: Path, tmp_path: Path
+) -> None:
+    message = r"model\.dropout would change nothing: the network is the model that was given"
+    for changes in ({"model.dropout": [0.5], "model.l2": 0.1}, ["model.dropout=[0.5]"]):
+        with pytest.raises(sl.RecipeError, match=message):
+            sl.train(pictures, model=Subclassed(), out=tmp_path / "run", changes=changes)
+
+
 def test_an_input_of_any_size_accepts_the_recipes(pictures: Path, tmp_path: Path) -> None:
     inputs = keras.Input((None, None, 3))
     outputs = layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(inputs))

@@ -12,7 +12,7 @@ from sightline import runs
 from sightline.data import facts as data_facts
 from sightline.data import splits
 from sightline.data.sources import SourceOptions
-from sightline.errors import DataError, RunError
+from sightline.errors import DataError, RecipeError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sightline.learning.planning import Plan
 
+_PENALTIES = ("model.l1", "model.l2")  # which any network can have
 _HELD_OUT: tuple[Split, ...] = ("validation", "test", "external")
 
 
@@ -105,6 +106,8 @@ def train(
             _say_stale(run, log)
         return run
     chosen = load_recipe(recipe, changes)
+    if model is not None:
+        _refuse_another_network(changes)
     runs.refuse_missing(chosen.train.log_to)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
@@ -136,6 +139,17 @@ def _refuse_beside_resume(
         raise RunError(
             f"a training is resumed with its own images in its own folder, so {', '.join(given)} "
             "cannot be given as well. Leave that out, or train anew without --resume."
+        )
+
+
+def _refuse_another_network(changes: Sequence[str] | Mapping[str, object]) -> None:
+    """Refuse changes of [model] that a model given as an object would make nothing of."""
+    keys = [each.partition("=")[0].strip() for each in changes]
+    unused = [key for key in keys if key.partition(".")[0] == "model" and key not in _PENALTIES]
+    if unused:
+        raise RecipeError(
+            f"{', '.join(unused)} would change nothing: the network is the model that was given. "
+            "Leave that out, or leave out model=."
         )
 
 
