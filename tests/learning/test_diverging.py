@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny import Spoiler, Witness, train
+from tiny import AfterSteps, Spoiler, Witness, train
 
 import sightline as sl
 from sightline.runs import load_checkpoint
@@ -27,18 +27,12 @@ class Lines(sl.Silent):
         self.said.append(line)
 
 
-class Poison(keras.callbacks.Callback):
+class Poison(AfterSteps):
     """Leaves a NaN in the weights after so many steps, as a gradient that overflows does."""
 
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self.left -= 1
-        if not self.left:
-            first = self.model.trainable_variables[0]
-            first.assign(keras.ops.full(first.shape, math.nan))
+    def act(self) -> None:
+        first = self.model.trainable_variables[0]
+        first.assign(keras.ops.full(first.shape, math.nan))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import Spoiler, train, write_splits
+from tiny import AfterSteps, Spoiler, train, write_splits
 
 import sightline as sl
 from sightline.data.stream import Stream, StreamConfig
@@ -111,17 +111,11 @@ def test_an_area_that_is_not_defined_is_never_better(tmp_path: Path) -> None:
     assert run.history.best_epoch == 0
 
 
-class StopAfter(keras.callbacks.Callback):
+class StopAfter(AfterSteps):
     """Asks for the end of the process, as SIGTERM does, after some steps."""
 
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self.left -= 1
-        if not self.left:
-            signal.raise_signal(signal.SIGTERM)
+    def act(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
 
 
 EVENLY: dict[str, Any] = {"balance__sampling": "oversample", "train__metrics": ["accuracy", "auc"]}

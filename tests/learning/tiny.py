@@ -142,3 +142,19 @@ class Trained:
     folder: Path
     run: Run
     witness: Witness
+
+
+class AfterSteps(keras.callbacks.Callback):
+    """Does something once, after so many steps; a class of its own says what."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.left -= 1
+        if not self.left:
+            self.act()
+
+    def act(self) -> None:
+        raise NotImplementedError
