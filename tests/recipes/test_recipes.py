@@ -426,14 +426,20 @@ def test_auto_epochs_fit_the_minutes_and_it_is_said(speed: float, epochs: int, r
 
 
 @pytest.mark.parametrize(
-    ("epochs", "decay", "span"),
-    [(1, 0.0, ""), (20, 0.9219, "about 13 of 640 steps"), (2000, 0.999, "about 1000 of 64,000")],
+    ("epochs", "images", "decay", "span"),
+    [
+        (1, 1000, 0.0, ""),
+        (20, 1000, 0.9219, "about 13 of 640 steps"),
+        (2000, 1000, 0.9375, "about 16 of 64,000"),
+        (20, 8000, 0.96, "about 25 of 5,000"),
+        (20, 10**6, 0.999, "about 1000 of 625,000"),
+    ],
 )
 def test_the_average_of_the_weights_spans_a_share_of_the_steps(
-    epochs: int, decay: float, span: str
+    epochs: int, images: int, decay: float, span: str
 ) -> None:
     changes = [f"train.epochs={epochs}", "train.batch_size=32"]
-    recipe, reasons = resolve_length(load_recipe("auto", changes), 1000, 1.0)
+    recipe, reasons = resolve_length(load_recipe("auto", changes), images, 1.0)
     assert recipe.train.weight_average == decay
     assert span in " ".join(reasons)
     assert bool(reasons) == bool(decay)

@@ -23,8 +23,13 @@ _FEWEST_EPOCHS = 8
 # at 3,900, which is the 29th epoch.
 _MOST_STEPS = 1500
 _FEWEST_AT_MOST, _MOST_AT_MOST = 30, 60
-_AVERAGED = 0.02  # of all steps, by the moving average of the weights
-_LONGEST_AVERAGE = 1000.0  # steps
+# The span of the moving average of the weights: a tenth of an epoch, or the average still holds the
+# first weights when the first epochs are judged. On validation, lesions of two classes had a
+# val_loss of 0.27 after the first epoch with 16 steps, 0.35 with 80; of seven classes 0.85 with 22,
+# 1.34 with 55. The best of 30 epochs hardly differed (two classes: 25 against 80 steps).
+_AVERAGED = 0.1
+_SHORTEST_AVERAGE, _LONGEST_AVERAGE = 16.0, 1000.0  # steps
+_MOST_AVERAGED = 0.02  # of all steps
 
 
 def resolve_shape(recipe: Recipe, facts: DataFacts) -> tuple[Recipe, list[str]]:
@@ -81,8 +86,8 @@ def resolve_length(
 ) -> tuple[Recipe, list[str]]:
     """Return the recipe with "auto" epochs chosen to fit `train.minutes`, and why.
 
-    An "auto" average of the weights then spans a share of all these steps: a longer one would
-    still hold the first weights when a short training ends.
+    An "auto" average of the weights then spans a share of an epoch, and no more of all steps than
+    lets it forget the first weights before a short training ends.
 
     Args:
         recipe: With or without "auto" epochs and average.
@@ -103,7 +108,8 @@ def resolve_length(
         reasons.append(f"{epochs} epochs: {_why(affordable, most, recipe.train.minutes)}")
     if recipe.train.weight_average == "auto":
         steps = epochs * epoch_steps
-        span = min(max(steps * _AVERAGED, 1.0), _LONGEST_AVERAGE)
+        span = min(max(epoch_steps * _AVERAGED, _SHORTEST_AVERAGE), _LONGEST_AVERAGE)
+        span = max(min(span, steps * _MOST_AVERAGED), 1.0)
         changes["train.weight_average"] = round(1 - 1 / span, 4)
         if span > 1:
             reasons.append(
