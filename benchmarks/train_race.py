@@ -10,6 +10,7 @@ plain           the plain Keras program of the published recipe
 recipe          the same recipe by `sightline train`, float32
 recipe-auto     the same with precision auto
 auto            `sightline train` with the default recipe
+auto-half       the same, given half the seconds that "recipe" took to its best epoch (val_loss)
 
 All share one split by patient or lesion; its test part is looked at by nobody. Seconds are those of
 epochs, training and validation; what precedes the first (audit, plan) is in the whole.
@@ -18,6 +19,7 @@ epochs, training and validation; what precedes the first (audit, plan) is in the
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -35,7 +37,7 @@ from benchmarks.training.sets import SETS, Split, prepare
 
 from sightline.runs import read_history
 
-PROGRAMS = ("plain", "recipe", "recipe-auto", "auto")
+PROGRAMS = ("plain", "recipe", "recipe-auto", "auto", "auto-half")
 RACED = ("skin-binary", "ham10000", "chest-xray")
 _HERE = Path(__file__).resolve().parent
 _METRICS = 'train.metrics=["accuracy", "balanced_accuracy", "auc"]'
@@ -157,8 +159,10 @@ def _ours(step: Step, split: Split) -> tuple[list[str], bool]:
     if (step.run / "run.json").exists():
         return [*train, "--resume", str(step.run), "--only-train"], True
     shutil.rmtree(step.folder, ignore_errors=True)
-    recipe = "auto" if step.program == "auto" else SETS[step.set_name].recipe
+    recipe = "auto" if step.program.startswith("auto") else SETS[step.set_name].recipe
     changes = [f"seed={step.seed}", _METRICS]
+    if step.program == "auto-half":
+        changes.append(f"stop.minutes={_half_of_the_recipe(step) / 60:.3f}")
     if step.program == "recipe-auto":
         changes.append("precision=auto")
     if step.epochs:
@@ -166,6 +170,17 @@ def _ours(step: Step, split: Split) -> tuple[list[str], bool]:
     settings = [part for change in changes for part in ("--set", change)]
     how = ["--recipe", recipe, "--out", str(step.run), "--only-train", *settings]
     return [*train, str(split.manifest), *how], False
+
+
+def _half_of_the_recipe(step: Step) -> float:
+    """Return half the seconds that the published recipe took to its best epoch."""
+    recipe = dataclasses.replace(step, program="recipe", folder=step.folder.parent / "recipe")
+    if not recipe.done.exists():
+        raise SystemExit(f"auto-half needs {recipe.folder} first; race the program recipe as well.")
+    found = standings.best(recipe.history(), "val_loss")
+    if found is None:
+        raise SystemExit(f"{recipe.folder} has no finite val_loss, so it has no best epoch.")
+    return found[1] / 2
 
 
 def _figures(step: Step) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+"""How good are the trainings of the race on images that no choice was made on? To be run once.
+
+    python -m benchmarks.train_judge --data FOLDER --out DIR [--json FILE] [--page docs/results.md]
+
+DIR is the folder of `benchmarks.train_race`. Each training's best weights judge the test part of
+its split, and those of the chest X-rays also the test folder that lies beside; what was judged
+before is taken from the run. The programs are the published recipe, `auto`, and `auto-half`: `auto`
+with half the seconds that the recipe took to its best epoch.
+
+A program's figure is the mean of its seeds. The 95 % interval of a difference takes lesions or
+patients anew with replacement (whole ones, the same for both programs), and each program's seeds
+as well; with three seeds it is still somewhat narrow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from benchmarks.stream.machine import describe
+from benchmarks.train_race import RACED
+from benchmarks.training.page import markdown
+from sklearn.metrics import roc_auc_score
+
+from sightline.records import Predictions
+from sightline.runs import open_run
+
+PROGRAMS = ("recipe", "auto-half", "auto")
+SCORES = ("balanced accuracy", "ROC AUC")
+ROUNDS = 1000
+_EXTERNAL = {"chest-xray": "chest_xray/test"}
+_BEGIN, _END = (
+    f"<!-- {word}: written by benchmarks/train_judge.py -->" for word in ("begin", "end")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the trainings of one set said of the same images.
+
+    Attributes:
+        labels: (N,) class indices.
+        groups: (N,) which lesion or patient.
+        said: For each program (seeds, N, K) probabilities.
+    """
+
+    labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
+    said: dict[str, npt.NDArray[np.float32]]
+
+
+def main() -> None:
+    """Judge what is not judged yet, print the table, write JSON and page."""
+    asked = _ask()
+    rows = []
+    for name in RACED:
+        for where, source in _sources(name, asked.data):
+            judged = _judged(asked.out / name, source)
+            if judged is not None:
+                rows += list(_rows(name, where, judged))
+    for row in rows:
+        print("; ".join(f"{key} {value}" for key, value in row.items()))
+    if asked.json:
+        report = {"machine": describe(), "rounds": ROUNDS, "rows": rows}
+        asked.json.write_text(json.dumps(report, indent=1) + "\n")
+    if asked.page:
+        _write(asked.page, rows)
+
+
+def _ask() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train_judge", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sets")
+    parser.add_argument("--out", type=Path, required=True, help="where the race kept its trainings")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--page", type=Path, help="write the table between this page's markers")
+    return parser.parse_args()
+
+
+def _sources(name: str, data: Path) -> Iterator[tuple[str, str]]:
+    yield "test split", "test"
+    if name in _EXTERNAL:
+        yield "test folder beside", str((data / _EXTERNAL[name]).absolute())
+
+
+def _judged(folder: Path, source: str) -> Judged | None:
+    """Return what the finished trainings say, those judged first that were not yet."""
+    said: dict[str, list[Predictions]] = {}
+    for program in PROGRAMS:
+        for done in sorted(folder.glob(f"seed-*/{program}/step.json")):
+            said.setdefault(program, []).append(_predictions(done.parent / "run", source))
+    if "recipe" not in said:
+        return None
+    first = said["recipe"][0]
+    groups = first.table["group"].fill_null(first.table["record_id"])
+    _, of_row = np.unique(groups.to_numpy(), return_inverse=True)
+    return Judged(
+        first.label_indices(),
+        of_row.astype(np.int64),
+        {
+            program: np.stack([one.probabilities for one in several])
+            for program, several in said.items()
+        },
+    )
+
+
+def _predictions(run: Path, source: str) -> Predictions:
+    if not open_run(run).predictions_path(source, "best").exists():
+        print(f"{run} on {source} ...", flush=True)
+        command = [sys.executable, "-m", "sightline", "evaluate", str(run)]
+        command += [] if source == "test" else ["--data", source]
+        environment = {**os.environ, "SIGHTLINE_CACHE": str(run.parent / "cache")}
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    return open_run(run).predictions(source, "best").scored()
+
+
+def _rows(name: str, where: str, judged: Judged) -> Iterator[dict[str, str]]:
+    """Yield each program's row: its means, and how far they are from the recipe's."""
+    resampled = list(_resampled(judged))
+    means: dict[str, npt.NDArray[np.float64]] = {}
+    for program, probabilities in judged.said.items():
+        ones = np.array([_scores(each, judged.labels) for each in probabilities])
+        means[program] = ones.mean(axis=0)
+        row = {"set": name, "images": f"{len(judged.labels)}, {where}", "program": program}
+        row["seeds"] = str(len(ones))
+        for place, score in enumerate(SCORES):
+            each = ones[:, place]
+            row[score] = f"{each.mean():.3f} ({each.min():.3f} to {each.max():.3f})"
+        for place, score in enumerate(SCORES):
+            apart = means[program][place] - means["recipe"][place]
+            drawn = np.array([one[program][place] - one["recipe"][place] for one in resampled])
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            row[f"{score}, beside recipe"] = (
+                "" if program == "recipe" else f"{apart:+.3f} ({low:+.3f} to {high:+.3f})"
+            )
+        yield row
+
+
+def _resampled(judged: Judged) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+    """Yield each program's mean scores on groups and seeds drawn with replacement."""
+    random = np.random.default_rng(0)
+    rows_of = np.split(
+        np.argsort(judged.groups, kind="stable"), np.cumsum(np.bincount(judged.groups))[:-1]
+    )
+    for _ in range(ROUNDS):
+        drawn = random.integers(len(rows_of), size=len(rows_of))
+        rows = np.concatenate([rows_of[group] for group in drawn])
+        labels = judged.labels[rows]
+        found = {}
+        for program, probabilities in judged.said.items():
+            seeds = random.integers(len(probabilities), size=len(probabilities))
+            scores = [_scores(probabilities[seed][rows], labels) for seed in seeds]
+            found[program] = np.mean(scores, axis=0)
+        yield found
+
+
+def _scores(
+    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return the mean recall and the (mean one-against-the-rest) ROC AUC of the classes there."""
+    present = np.unique(labels)
+    right = probabilities.argmax(axis=1) == labels
+    recalls = [float(right[labels == index].mean()) for index in present]
+    ranked: Iterable[int] = present if probabilities.shape[1] > 2 else [1]
+    areas = [float(roc_auc_score(labels == index, probabilities[:, index])) for index in ranked]
+    return float(np.mean(recalls)), float(np.mean(areas))
+
+
+def _write(page: Path, rows: list[dict[str, Any]]) -> None:
+    before, begin, rest = page.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        sys.exit(f"{page} lacks the markers {_BEGIN!r} and {_END!r}; put them where the table is.")
+    lines = markdown(tuple(rows[0]), [tuple(row.values()) for row in rows]) if rows else []
+    page.write_text(before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + after)
+
+
+if __name__ == "__main__":
+    main()
