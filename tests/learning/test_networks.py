@@ -131,6 +131,29 @@ RESIDUAL: list[Row] = [
     ("Dropout", (32,), 0),
     ("Dense", (4,), 32 * 4 + 4),
 ]
+# Two stages of one block, the first without normalisation, the second with one of groups.
+MIXED: list[Row] = [
+    ("InputLayer", (24, 24, 3), 0),
+    ("Conv2D", (24, 24, 16), 3 * 3 * 3 * 16 + 16),
+    ("ReLU", (24, 24, 16), 0),
+    ("Conv2D", (24, 24, 16), 3 * 3 * 16 * 16 + 16),
+    ("ReLU", (24, 24, 16), 0),
+    ("Conv2D", (24, 24, 16), 3 * 3 * 16 * 16 + 16),
+    ("Add", (24, 24, 16), 0),
+    ("GroupNormalization", (24, 24, 16), 2 * 16),
+    ("ReLU", (24, 24, 16), 0),
+    ("Conv2D", (12, 12, 32), 3 * 3 * 16 * 32),
+    ("GroupNormalization", (12, 12, 32), 2 * 32),
+    ("ReLU", (12, 12, 32), 0),
+    ("Conv2D", (12, 12, 32), 16 * 32),
+    ("Conv2D", (12, 12, 32), 3 * 3 * 32 * 32),
+    ("Add", (12, 12, 32), 0),
+    ("GroupNormalization", (12, 12, 32), 2 * 32),
+    ("ReLU", (12, 12, 32), 0),
+    ("GlobalAveragePooling2D", (32,), 0),
+    ("Dropout", (32,), 0),
+    ("Dense", (4,), 32 * 4 + 4),
+]
 PUBLISHED: dict[str, tuple[list[Row], int]] = {  # with the total that design.md states
     "skin-binary": (SKIN_BINARY, 14_751_713),
     "ham10000": (HAM10000, 1_108_286),
@@ -176,6 +199,19 @@ def test_basic_is_two_convolution_blocks_and_a_dense_layer() -> None:
 def test_residual_is_the_network_worked_out_by_hand() -> None:
     recipe = small_recipe("auto", data__image_size=[24, 24])
     assert rows(networks.build(recipe, 4)) == RESIDUAL
+
+
+def test_each_stage_of_residual_may_have_a_normalisation_of_its_own() -> None:
+    changes = {"model__blocks": 1, "model__normalisation": ["none", "group"]}
+    recipe = small_recipe("auto", data__image_size=[24, 24], **changes)
+    assert rows(networks.build(recipe, 4)) == MIXED
+
+
+@pytest.mark.parametrize("network", ["basic", "auto"])
+def test_normalisations_for_another_number_of_places_are_refused(network: str) -> None:
+    recipe = small_recipe(network, model__normalisation=["batch"] * 3)
+    with pytest.raises(RecipeError, match=r"has 2 places .* and model.normalisation names 3"):
+        networks.build(recipe, 4)
 
 
 def test_residual_of_three_stages_has_697316_parameters() -> None:

@@ -56,6 +56,10 @@ Weights = Annotated[WeightsChoice, typer.Option(help="The best epoch's weights o
 Recipe = Annotated[
     str, typer.Option(help="A name (`sightline recipes` lists them) or a .toml file.")
 ]
+MaybeRecipe = Annotated[
+    str | None,
+    typer.Option(help="A name (`sightline recipes` lists them) or a .toml file; auto without."),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change one value of the recipe, e.g. train.epochs=3."),

@@ -23,14 +23,13 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     data: options.Data = None,
-    recipe: options.Recipe = "auto",
+    recipe: options.MaybeRecipe = None,
     changes: options.Changes = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="Time to train: an automatic number of epochs is planned for it; with a fixed "
-            "one, or --resume, no epoch is begun that would end later than that. What a resumed "
-            "run took before counts."
+            help="Time to train: no epoch is begun that would end later, and an automatic number "
+            "of epochs is planned for it. What a resumed run took before counts."
         ),
     ] = None,
     out: Annotated[
@@ -79,13 +78,15 @@ def train(
 
 
 def _asked(
-    changes: list[str], minutes: float | None, recipe: str, resume: Path | None
+    changes: list[str], minutes: float | None, recipe: str | None, resume: Path | None
 ) -> list[str]:
-    """Return the changes with the minutes: planned for, or where epochs are given, a limit."""
+    """Return the changes with the minutes: a limit, and what automatic epochs are planned for."""
     if minutes is None:
         return changes
-    planned = resume is None and sightline.load_recipe(recipe, changes).train.epochs == "auto"
-    return [*changes, f"{'train' if planned else 'stop'}.minutes={minutes}"]
+    limit = [*changes, f"stop.minutes={minutes}"]
+    if resume is None and sightline.load_recipe(recipe or "auto", changes).train.epochs == "auto":
+        return [*limit, f"train.minutes={minutes}"]
+    return limit
 
 
 def demo(

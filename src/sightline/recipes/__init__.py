@@ -12,7 +12,7 @@ from sightline.recipes.loading import (
 )
 from sightline.recipes.planning import resolve_length, resolve_shape
 from sightline.recipes.schema import APPLICATIONS, NETWORKS, OWN, Recipe
-from sightline.recipes.sections import AugmentSection, TrainSection
+from sightline.recipes.sections import AugmentSection, Normalisation, TrainSection
 
 __all__ = [
     "APPLICATIONS",
@@ -20,6 +20,7 @@ __all__ = [
     "NETWORKS",
     "OWN",
     "AugmentSection",
+    "Normalisation",
     "Recipe",
     "TrainSection",
     "builtin_text",

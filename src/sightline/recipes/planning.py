@@ -23,6 +23,7 @@ _FEWEST_EPOCHS = 8
 # at 3,900, which is the 29th epoch.
 _MOST_STEPS = 1500
 _FEWEST_AT_MOST, _MOST_AT_MOST = 30, 60
+_WITHIN_A_LIMIT = 0.9  # of stop.minutes: the first epoch is slower, and the last must end in time
 # The span of the moving average of the weights: a tenth of an epoch, or the average still holds the
 # first weights when the first epochs are judged. On validation, lesions of two classes had a
 # val_loss of 0.27 after the first epoch with 16 steps, 0.35 with 80; of seven classes 0.85 with 22,
@@ -86,8 +87,9 @@ def resolve_length(
 ) -> tuple[Recipe, list[str]]:
     """Return the recipe with "auto" epochs chosen to fit `train.minutes`, and why.
 
-    An "auto" average of the weights then spans a share of an epoch, and no more of all steps than
-    lets it forget the first weights before a short training ends.
+    Where `stop.minutes` sets a limit as well, fewer epochs are chosen, from one up, that end within
+    it. An "auto" average of the weights then spans a share of an epoch, and no more of all steps
+    than lets it forget the first weights before a short training ends.
 
     Args:
         recipe: With or without "auto" epochs and average.
@@ -101,11 +103,15 @@ def resolve_length(
     assert batch != "auto", "resolve_shape comes first"
     epoch_steps = math.ceil(max(train_count, 1) / batch)
     if epochs == "auto":
-        affordable = recipe.train.minutes * 60 * images_per_second / max(train_count, 1)
+        minutes, limit = recipe.train.minutes, recipe.stop.minutes
+        fewest = 1 if limit else _FEWEST_EPOCHS
+        if limit:
+            minutes = min(minutes, limit * _WITHIN_A_LIMIT)
+        affordable = minutes * 60 * images_per_second / max(train_count, 1)
         most = min(max(_MOST_STEPS // epoch_steps, _FEWEST_AT_MOST), _MOST_AT_MOST)
-        epochs = int(min(max(affordable, _FEWEST_EPOCHS), most))
+        epochs = int(min(max(affordable, fewest), most))
         changes["train.epochs"] = epochs
-        reasons.append(f"{epochs} epochs: {_why(affordable, most, recipe.train.minutes)}")
+        reasons.append(f"{epochs} epochs: {_why(affordable, (fewest, most), minutes)}")
     if recipe.train.weight_average == "auto":
         steps = epochs * epoch_steps
         span = min(max(epoch_steps * _AVERAGED, _SHORTEST_AVERAGE), _LONGEST_AVERAGE)
@@ -119,13 +125,14 @@ def resolve_length(
     return change_recipe(recipe, changes), reasons
 
 
-def _why(affordable: float, most: int, minutes: float) -> str:
+def _why(affordable: float, bounds: tuple[int, int], minutes: float) -> str:
+    fewest, most = bounds
     if affordable >= most:
         return "more seldom help with this many images, and the time budget allows them."
-    if affordable >= _FEWEST_EPOCHS:
+    if affordable >= fewest:
         return f"what fits into {minutes:g} minutes at the speed expected here."
     return (
-        f"fewer than {_FEWEST_EPOCHS} are not worth starting, though only "
+        f"fewer than {fewest} are not worth starting, though only "
         f"{affordable:.1f} fit into {minutes:g} minutes."
     )
 

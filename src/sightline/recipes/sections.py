@@ -13,6 +13,7 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 MetricName = Literal["accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc"]
+Normalisation = Literal["none", "batch", "group", "layer"]
 Column = Literal[
     "val_loss",
     "val_accuracy",
@@ -21,6 +22,13 @@ Column = Literal[
     "val_recall",
     "val_f1",
     "val_auc",
+    "loss",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "auc",
 ]
 
 
@@ -122,8 +130,9 @@ class ModelSection(Section):
         blocks: Blocks of each stage of "residual", of two convolutions each.
         dropout: Rates of the network's dropout layers, from input to output.
         padding: Of the convolutions of "ham10000".
-        normalisation: Of "basic" and "residual", after each convolution; "group" has groups of 8
-            channels, "layer" one over all.
+        normalisation: Of "basic" and "residual", at each convolution; "group" has groups of 8
+            channels, "layer" one over all. Several: one for each block of "basic" (two), or stage
+            of "residual".
         l1: Times the sum of the absolute values of all kernels, added to the objective.
         l2: Times the sum of their squares, likewise.
         weights: A file of weights for "applications/NAME", e.g. of Keras' own download with no
@@ -138,7 +147,7 @@ class ModelSection(Section):
     blocks: Annotated[int, Field(ge=1, le=8)] | Auto = 2
     dropout: tuple[Share, ...] = ()
     padding: Literal["same", "valid"] = "same"
-    normalisation: Literal["none", "batch", "group", "layer"] = "none"
+    normalisation: Normalisation | tuple[Normalisation, ...] = "none"
     l1: NotNegative = 0.0
     l2: NotNegative = 0.0
     weights: str = ""
@@ -183,7 +192,8 @@ class TrainSection(Section):
         weight_average: Decay a step of the exponential moving average of the weights; 0 = off,
             "auto" by the number of steps. When on, validation, best weights and `last` are those
             of the average; the trained weights are validated beside it, as "raw_val_loss".
-        best: Which validation column chooses the best weights.
+        best: Which column chooses the best weights: of validation, or (to see how far a network
+            can be fitted) of training.
         metrics: Reported for training and validation, beside loss.
         minutes: Wall-clock budget that an "auto" number of epochs is planned for.
         log_to: Where each epoch is logged as well, beside TensorBoard's events: "mlflow" (SQLite in

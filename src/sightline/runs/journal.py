@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from sightline.runs.sums import sums_of
 _PACKAGES = (
     "sightline",
     "numpy",
+    "numba",
     "polars",
     "opencv-python-headless",
     "pillow",
@@ -30,6 +31,7 @@ _PACKAGES = (
     "keras",
     "tensorflow",
     "jax",
+    "jaxlib",
     "torch",
 )
 
@@ -71,8 +73,14 @@ class Journal:
         write_sealed(self._path, {**about, **more})
 
     @classmethod
-    def again(cls, run: Path) -> Journal:
-        """Return the journal of a run that goes on; its seconds add up."""
+    def again(cls, run: Path, differences: Sequence[str] = ()) -> Journal:
+        """Return the journal of a run that goes on; its seconds add up.
+
+        Args:
+            run: The run folder.
+            differences: What is not as when it began, in sentences; kept, with earlier ones, as
+                `not_as_before`.
+        """
         before = read_json(run / "run.json")
         journal = cls.__new__(cls)
         journal._path = run / "run.json"
@@ -80,7 +88,10 @@ class Journal:
         resumed = datetime.now(UTC).isoformat(timespec="seconds")
         about = {key: before[key] for key in before if key not in ("reason", "signal")}
         times = [*before.get("resumed", ()), resumed]
-        write_sealed(journal._path, {**about, "state": "training", "resumed": times})
+        about |= {"state": "training", "resumed": times}
+        if other := list(dict.fromkeys((*before.get("not_as_before", ()), *differences))):
+            about["not_as_before"] = other
+        write_sealed(journal._path, about)
         return journal
 
     def end(self, state: str, reason: str, **more: Any) -> None:
@@ -132,9 +143,18 @@ class Logged:
 
     def say(self, line: str) -> None:
         """Show the line, and keep it where that is possible."""
-        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        _append(self._path, line)
         self._shown.say(line)
+
+
+def note(run: Path, line: str) -> None:
+    """Keep a line in the log of a run, where that is possible, and show it to nobody: too long."""
+    _append(run / "run.log", line)
+
+
+def _append(log: Path, line: str) -> None:
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
+        file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline import runs
+from sightline.data.auditing.changed import changed_since
 from sightline.errors import RecipeError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
@@ -18,7 +19,8 @@ from sightline.workflow.fitting import fit, identity, may_change
 if TYPE_CHECKING:
     import keras
 
-_COMPARED = ("backend", "device", "devices", "threads", "python", "packages")
+_COMPARED = ("backend", "device", "devices", "threads", "settings", "python", "packages")
+_OF_PARTS = ("settings", "packages")  # dictionaries, told key by key
 
 
 def resume(
@@ -74,14 +76,15 @@ def resume(
         _write_recipe(run, recipe)
         said = _ended_before(run, recipe)
         run = runs.open_run(folder)
-        for line in (*said, *_differences(run)):
+        other = [*_changed_images(run, log), *_differences(run)]
+        for line in dict.fromkeys((*said, *run.info.get("not_as_before", ()), *other)):
             log.say(line)
         backend.choose(run.info["backend"])
         from sightline.learning import planning  # loads Keras, now that its backend is chosen
 
         plan = planning.plan_again(run, cached=cache)
         log.say(_where(checkpoint))
-        journal = Journal.again(folder)
+        journal = Journal.again(folder, other)
         with journal.watching():
             outcome = fit(folder, plan, callbacks, log, resumed=checkpoint)
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
@@ -189,6 +192,32 @@ def _write_recipe(run: Run, recipe: Recipe) -> None:
         runs.replace_file(run.path, "recipe.toml", dump_recipe(recipe).encode())
 
 
+def _changed_images(run: Run, progress: Progress) -> list[str]:
+    """Return which images are not as they were when the training began, and what that means.
+
+    Raises:
+        RunError: Not one of them is there.
+    """
+    manifest = run.manifest
+    changed = changed_since(manifest, ("train", "validation"), progress)
+    count = sum(len(manifest.of_split(split)) for split in ("train", "validation"))
+    if len(changed.missing) == count:
+        raise RunError(
+            f"not one of the {count:,} images of {run.path} is there any more, first "
+            f"{manifest.root}/{changed.missing[0]}. Put them back (is the disk mounted?), and "
+            "resume again."
+        )
+    found = [
+        f"{len(ids):,} of its {count:,} images {words}, first {ids[0]}"
+        for ids, words in (
+            (changed.rewritten, "were written anew with other content"),
+            (changed.missing, "cannot be read any more"),
+        )
+        if ids
+    ]
+    return [_no_longer_the_same("; ".join(found))] if found else []
+
+
 def _differences(run: Run) -> list[str]:
     """Return what is not as it was when the training began, and what no longer holds for it."""
     name = backend.choose(run.info["backend"])
@@ -198,22 +227,26 @@ def _differences(run: Run) -> list[str]:
     used = devices.Devices.of(run.recipe, accelerators=machine["accelerators"])
     now = {**machine, "devices": list(used.names), **runs.provenance()}
     other = [key for key in _COMPARED if key in run.info and run.info[key] != now[key]]
-    words = [f"{key} {run.info[key]}, now {now[key]}" for key in other if key != "packages"]
-    if "packages" in other:
-        before, after = run.info["packages"], now["packages"]
+    words = [f"{key} {run.info[key]}, now {now[key]}" for key in other if key not in _OF_PARTS]
+    for name in (key for key in other if key in _OF_PARTS):
+        before, after = run.info[name], now[name]
         words += [
             f"{each} {before.get(each)}, now {after.get(each)}"
             for each in sorted(before.keys() | after.keys())
             if before.get(each) != after.get(each)
         ]
     if words:
-        return [
-            f"Not as when this training began: {'; '.join(words)}. It goes on, and its end will "
-            "not be the same to the last bit as without the stop."
-        ]
+        return [_no_longer_the_same("; ".join(words))]
     if now["accelerators"]:
         return ["On an accelerator: it goes on from there, and not to the last bit the same."]
     return []
+
+
+def _no_longer_the_same(what: str) -> str:
+    return (
+        f"Not as when this training began: {what}. It goes on, and its end will not be the same "
+        "to the last bit as without the stop."
+    )
 
 
 def _where(checkpoint: Checkpoint | None) -> str:

@@ -38,7 +38,7 @@ _HELD_OUT: tuple[Split, ...] = ("validation", "test", "external")
 def train(
     data: str | Path | Manifest | None = None,
     *,
-    recipe: str | Path = "auto",
+    recipe: str | Path | None = None,
     changes: Mapping[str, Any] | Sequence[str] = (),
     model: keras.Model | None = None,
     out: str | Path | None = None,
@@ -63,7 +63,8 @@ def train(
 
     Args:
         data: What `scan` takes, or a manifest.
-        recipe: "auto", "basic", "chest-xray", "ham10000", "skin-binary", or a .toml file.
+        recipe: "auto" (also when None), "basic", "chest-xray", "ham10000", "skin-binary", or a
+            .toml file.
         changes: {"train.epochs": 3} or ["train.epochs=3"].
         model: A Keras model of your own, in place of the recipe's network, also one made in the
             scope of a tf.distribute strategy, which then trains it. A copy is trained, with the
@@ -97,7 +98,8 @@ def train(
     """
     shown = progress or Shown()
     if resume is not None:
-        _refuse_beside_resume(data, out, source, model)
+        given = {"data": data, "recipe": recipe, "out": out, **source}
+        _refuse_beside_resume(given, model)
         run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
         if run.state == "finished":
             log = Logged(shown, run.path / "run.log")
@@ -105,7 +107,7 @@ def train(
                 _judge_again(run, log, allow_leak=allow_leak)
             _say_stale(run, log)
         return run
-    chosen = load_recipe(recipe, changes)
+    chosen = load_recipe(recipe or "auto", changes)
     if model is not None:
         _refuse_another_network(changes)
     runs.refuse_missing(chosen.train.log_to)
@@ -127,18 +129,13 @@ def train(
     return run
 
 
-def _refuse_beside_resume(
-    data: str | Path | Manifest | None,
-    out: str | Path | None,
-    source: SourceOptions,
-    model: keras.Model | None,
-) -> None:
-    also: dict[str, object] = {"data": data, "out": out, **source}
+def _refuse_beside_resume(also: Mapping[str, object], model: keras.Model | None) -> None:
     given = [name for name, value in also.items() if value] + ["model"] * (model is not None)
     if given:
         raise RunError(
-            f"a training is resumed with its own images in its own folder, so {', '.join(given)} "
-            "cannot be given as well. Leave that out, or train anew without --resume."
+            "a training is resumed with its own images and recipe in its own folder, so "
+            f"{', '.join(given)} cannot be given as well. Leave that out, or train anew without "
+            "--resume."
         )
 
 

@@ -16,6 +16,17 @@ from sightline.data.stream import usable_cores
 from sightline.errors import SetupError, how_to_install, require
 
 BACKENDS = ("tensorflow", "jax", "torch")
+_DECISIVE = (  # variables that change the last bits of what a backend computes
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_DETERMINISTIC_OPS",
+    "TF_NUM_INTRAOP_THREADS",
+    "XLA_FLAGS",
+    "JAX_ENABLE_X64",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+)
 
 
 def choose(wanted: str = "auto") -> str:
@@ -53,7 +64,8 @@ def describe(name: str) -> dict[str, Any]:
     """Return what the loaded backend runs on.
 
     Keys: backend, device (by name), accelerators (count), bfloat16 (bool: the processor has it),
-    threads (usable cores), versions (of Keras and the backend).
+    threads (usable cores), settings (what else decides in which order the backend adds, by name),
+    versions (of Keras and the backend).
     """
     devices = _accelerators(name)
     keras = sys.modules["keras"]
@@ -63,6 +75,7 @@ def describe(name: str) -> dict[str, Any]:
         "accelerators": len(devices),
         "bfloat16": bool(devices) or processor_has_bfloat16(),
         "threads": usable_cores(),
+        "settings": _settings(name),
         "versions": {"keras": keras.__version__, name: sys.modules[name].__version__},
     }
 
@@ -85,6 +98,19 @@ def in_one_order() -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options({"disable_meta_optimizer": before})
+
+
+def _settings(name: str) -> dict[str, Any]:
+    """Return the variables that are set, and how many threads the backend was given (0: all)."""
+    found: dict[str, Any] = {each: os.environ[each] for each in _DECISIVE if each in os.environ}
+    backend = sys.modules[name]
+    if name == "tensorflow":
+        threading = backend.config.threading
+        found["intra_op_threads"] = threading.get_intra_op_parallelism_threads()
+        found["inter_op_threads"] = threading.get_inter_op_parallelism_threads()
+    if name == "torch":
+        found["threads"] = backend.get_num_threads()
+    return found
 
 
 def processor_name() -> str:

@@ -7,6 +7,7 @@ the recipe's, so a rebuilt network is the same network.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from keras import layers
 from sightline.errors import RecipeError
 from sightline.learning.models import applications, own
 from sightline.learning.models.parts import Parts
-from sightline.recipes import Recipe
+from sightline.recipes import Normalisation, Recipe
 
 _Stack = list[keras.Layer]
 
@@ -149,8 +150,8 @@ def _basic(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
     rates = make.rates(0, 3) or (0.0, 0.0, 0.0)
     width = int(make.recipe.model.width)
     stack: _Stack = []
-    for filters, rate in zip((width, 2 * width), rates, strict=False):
-        stack += [make.conv(filters, 3), *make.chosen_normalisation(filters)]
+    for filters, rate, kind in zip((width, 2 * width), rates, make.normalisations(2), strict=False):
+        stack += [make.conv(filters, 3), *make.normalisation(kind, filters)]
         stack += [layers.MaxPooling2D(2), *_dropout(rate, make)]
     stack += [layers.Flatten(), make.dense(64), *_dropout(rates[2], make)]
     return _apply(inputs, stack)
@@ -169,28 +170,38 @@ def _residual(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
     (rate,) = make.rates(1)
     width, blocks = int(make.recipe.model.width), int(make.recipe.model.blocks)
     stride = 2 if min(_size(make.recipe)) >= 64 else 1
-    x = make.plain_conv(width, stride=stride)(inputs)
-    for stage in range(int(make.recipe.model.stages)):
-        filters = width * 2**stage
+    kinds = make.normalisations(int(make.recipe.model.stages))
+    x = make.plain_conv(width, stride=stride, shifted=kinds[0] != "none")(inputs)
+    for stage, kind in enumerate(kinds):
+        part = _Stage(width * 2**stage, kind, make)
         for block in range(blocks):
-            x = _residual_block(x, filters, 2 if stage and not block else 1, make)
-    x = _activated(x, make)
+            x = part.block(x, stride=2 if stage and not block else 1)
+    x = part.activated(x)
     x = layers.GlobalAveragePooling2D()(x)
     return make.dropout(rate)(x)
 
 
-def _residual_block(
-    x: keras.KerasTensor, filters: int, stride: int, make: Parts
-) -> keras.KerasTensor:
-    active = _activated(x, make)
-    if stride != 1 or x.shape[-1] != filters:
-        x = make.plain_conv(filters, 1, stride)(active)
-    y = _activated(make.plain_conv(filters, stride=stride)(active), make)
-    return layers.Add()([x, make.plain_conv(filters)(y)])
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stage of the residual network: its filters, and what its activations are normalised by."""
 
+    filters: int
+    kind: Normalisation
+    make: Parts
 
-def _activated(x: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
-    return _apply(x, [*make.chosen_normalisation(x.shape[-1]), layers.ReLU()])
+    def block(self, x: keras.KerasTensor, *, stride: int) -> keras.KerasTensor:
+        active = self.activated(x)
+        if stride != 1 or x.shape[-1] != self.filters:
+            x = self._conv(1, stride)(active)
+        y = self.activated(self._conv(3, stride)(active))
+        return layers.Add()([x, self._conv(3, 1)(y)])
+
+    def activated(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return _apply(x, [*self.make.normalisation(self.kind, x.shape[-1]), layers.ReLU()])
+
+    def _conv(self, kernel: int, stride: int) -> keras.Layer:
+        shifted = self.kind != "none"
+        return self.make.plain_conv(self.filters, kernel, stride, shifted=shifted)
 
 
 _NETWORKS: dict[str, Callable[[keras.KerasTensor, Parts], keras.KerasTensor]] = {

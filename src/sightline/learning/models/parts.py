@@ -11,7 +11,7 @@ from keras import layers
 
 from sightline.errors import RecipeError
 from sightline.learning.models import normalising
-from sightline.recipes import Recipe
+from sightline.recipes import Normalisation, Recipe
 
 _SHORTEST_MOMENTUM = 0.9  # of the batch normalisation that a recipe chose
 _GROUP = 8  # channels of one group of "group" normalisation
@@ -46,14 +46,16 @@ class Parts:
             kernel_regularizer=self._regularizer(),
         )
 
-    def plain_conv(self, filters: int, kernel: int = 3, stride: int = 1) -> keras.Layer:
-        """Return a convolution alone, for a normalisation before or after it to shift."""
+    def plain_conv(
+        self, filters: int, kernel: int = 3, stride: int = 1, *, shifted: bool
+    ) -> keras.Layer:
+        """Return a convolution alone; one that a normalisation shifts has no bias of its own."""
         return layers.Conv2D(
             filters,
             kernel,
             strides=stride,
             padding="same",
-            use_bias=self.recipe.model.normalisation == "none",
+            use_bias=not shifted,
             kernel_initializer=keras.initializers.HeNormal(seed=next(self.seeds)),
             kernel_regularizer=self._regularizer(),
         )
@@ -129,9 +131,25 @@ class Parts:
             return normalising.LayerNormalization()
         return layers.LayerNormalization()
 
-    def chosen_normalisation(self, channels: int) -> list[keras.Layer]:
-        """Return the normalisation that the recipe chose for so many channels, or none."""
-        kind = self.recipe.model.normalisation
+    def normalisations(self, count: int) -> tuple[Normalisation, ...]:
+        """Return the recipe's normalisation of each of so many places.
+
+        Raises:
+            RecipeError: It names more or fewer.
+        """
+        chosen = self.recipe.model.normalisation
+        if isinstance(chosen, str):
+            return (chosen,) * count
+        if len(chosen) != count:
+            raise RecipeError(
+                f"network {self.recipe.model.network!r} has {count} places for a normalisation, "
+                f"and model.normalisation names {len(chosen)}: {list(chosen)}. Name one for each, "
+                "or a single one for all."
+            )
+        return chosen
+
+    def normalisation(self, kind: Normalisation, channels: int) -> list[keras.Layer]:
+        """Return a normalisation that the recipe chose, for so many channels; nothing for none."""
         if kind == "batch":
             # The average of the weights is judged with these statistics: over a shorter span than
             # its own they fit the last weights instead, and its validation jumps.
