@@ -219,6 +219,16 @@ def test_an_export_damaged_on_its_way_to_the_disk_is_removed(
     assert not path.exists()
 
 
+def test_an_export_that_takes_too_long_to_open_is_removed(
+    trained: sl.Run, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported, "_PATIENCE", 0.1)
+    path = tmp_path / "slow.keras"
+    with pytest.raises(RunError, match=r"images with it after 0\.1 seconds, so it was removed"):
+        exported.checked(path, network.save, sample_of(trained, network))
+    assert not path.exists()
+
+
 # --- where it goes ---------------------------------------------------------------------
 
 

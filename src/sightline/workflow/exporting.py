@@ -232,7 +232,8 @@ def _write(
     from sightline.learning.models import exported, kept
 
     network = run.network
-    modules = sorted(set(kept.own_classes(network).values())) if network is not None else []
+    own = kept.own_classes(network) if network is not None else {}
+    modules = sorted(set(own.values()) - {""})
     whole = exported.outward(model, run.recipe, kind) if preprocessing else model
     sample = _sample(model, run.recipe, tried, preprocessing)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

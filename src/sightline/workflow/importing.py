@@ -33,7 +33,7 @@ _SCALINGS = {
 }
 _PROGRAM = Path(opening.__file__)
 _SECONDS = 300
-_MEMORY = 6 << 30  # bytes of address space; Keras on TensorFlow alone maps 2.3 GiB
+_MEMORY = 6 << 30  # bytes of private memory, libraries not counted
 _COPIES = 8  # of the file in memory, at most
 _ERRORS_OF_IT = "errors.txt"
 _ERRORS = {"DataError": DataError, "RecipeError": RecipeError}
@@ -202,6 +202,7 @@ def _environment(work: Path) -> dict[str, str]:
         "KERAS_HOME": str(work),
         "HDF5_PLUGIN_PATH": str(work),  # no filter of anyone's is loaded
         "CUDA_VISIBLE_DEVICES": "",
+        "HIP_VISIBLE_DEVICES": "",
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }

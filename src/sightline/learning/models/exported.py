@@ -130,7 +130,7 @@ def compared(path: Path, sample: Sample, *, modules: Sequence[str] = ()) -> Agre
     with tempfile.TemporaryDirectory() as folder:
         images, outputs = Path(folder) / "images.npy", Path(folder) / "outputs.npy"
         np.save(images, sample.inputs)
-        about = _reload([str(path), str(images), str(outputs), *modules])
+        about = _reload([str(path), str(images), str(outputs)], modules)
         answers = np.load(outputs)
     probabilities = sample.probabilities
     wanted = probabilities[:, 1:] if answers.shape[1:] == (1,) else probabilities
@@ -175,21 +175,28 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _reload(arguments: Sequence[str]) -> dict[str, Any]:
+def _reload(files: Sequence[str], modules: Sequence[str]) -> dict[str, Any]:
     environment = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         "KERAS_BACKEND": keras.config.backend(),
     }
-    done = subprocess.run(
-        [sys.executable, "-P", str(_CHILD), *arguments],
-        env=os.environ | SHARED_GPU | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_PATIENCE,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(_CHILD), *files, *modules],
+            env=os.environ | SHARED_GPU | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RunError(
+            f"the export was written, but a new process had not opened it and predicted a few "
+            f"images with it after {_PATIENCE} seconds, so it was removed. Export again when this "
+            "machine and its disk have less to do, or on a faster one."
+        ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "Error" in line]
         said = (lines or done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -199,7 +206,9 @@ def _reload(arguments: Sequence[str]) -> dict[str, Any]:
             "in a module that can be imported."
         )
     about = json.loads(done.stdout.splitlines()[-1])
-    assert "sightline" not in about["packages"], "the export is to be opened without Sightline"
+    # A user's own module may import it, for the type of the recipe that its function takes.
+    alone = bool(modules) or "sightline" not in about["packages"]
+    assert alone, "the export is to be opened without Sightline"
     return dict(about)
 
 

@@ -22,10 +22,11 @@ import numpy.typing as npt
 from sightline.errors import RecipeError, RunError
 from sightline.learning.models import forward, networks
 from sightline.learning.models.fitting import refuse_unfit
-from sightline.learning.models.own import ANY, called_on, layers_of, short
+from sightline.learning.models.own import ANY, called_on, layers_of, module_of, short
 from sightline.recipes import NETWORKS, Recipe
 
 NETWORK_FILE = "network.keras"
+_UNREADABLE = (*ANY, zipfile.BadZipFile)
 
 
 def is_kept(recipe: Recipe) -> bool:
@@ -93,10 +94,11 @@ def rebuild(
         training: For such a network: as `networks.build`.
 
     Raises:
-        RunError: What was kept is missing or cannot be read here.
+        RunError: What was kept is missing or cannot be read here. Layers of the user's own are
+            looked for in the module that the recipe names, if it names one, and nowhere else.
     """
     if kept is not None:
-        model = _opened(kept)
+        model = _opened(kept, recipe)
         _penalise(model, recipe)
         return model
     if is_kept(recipe):
@@ -114,7 +116,11 @@ def rebuild(
 
 
 def own_classes(kept: bytes) -> dict[str, str]:
-    """Return the registered names of layers and functions of the user's own, with their modules."""
+    """Return the registered names of layers and functions of the user's own, with their modules.
+
+    A module is "" where neither the file says it nor this process knows: that of a function, or of
+    a class that was in no module.
+    """
     with zipfile.ZipFile(io.BytesIO(kept)) as file:
         found = _registered(json.loads(file.read("config.json")))
     return dict(sorted(found))
@@ -169,26 +175,58 @@ def _loaded(kept: bytes) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _opened(kept: bytes) -> keras.Model:
+def _opened(kept: bytes, recipe: Recipe) -> keras.Model:
+    named = recipe.model.network
     try:
         return _loaded(kept)
-    except (*ANY, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
+        own = _own_if_whole(kept)
+        if not own or ":" not in named:
+            raise RunError(
+                f"{NETWORK_FILE} of the run cannot be opened: {short(error)} {_to_import(own)}"
+            ) from error
+    return _opened_with(kept, own, named)
+
+
+def _opened_with(kept: bytes, own: dict[str, str], named: str) -> keras.Model:
+    """Return the network once the module of "module:function" was imported, as at training."""
+    theirs = f"{', '.join(own)} of your own (of {modules_in_words(own)})"
+    try:
+        module = module_of(named)
+        return _loaded(kept)
+    except RecipeError as error:
         raise RunError(
-            f"{NETWORK_FILE} of the run cannot be opened: {short(error)} {_to_import(kept)}"
+            f"{NETWORK_FILE} of the run has {theirs}, which nothing here registers: {error}"
+        ) from error
+    except _UNREADABLE as error:
+        raise RunError(
+            f"{NETWORK_FILE} of the run cannot be opened: {short(error)} It has {theirs}, and "
+            f"{module.__file__} was imported, which its recipe names: let importing that register "
+            "all of them, as they were when the run was trained."
         ) from error
 
 
-def _to_import(kept: bytes) -> str:
+def _own_if_whole(kept: bytes) -> dict[str, str] | None:
     try:
-        own = own_classes(kept)
+        return own_classes(kept)
     except (LookupError, OSError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _to_import(own: dict[str, str] | None) -> str:
+    if own is None:
         return "The file is damaged: copy the run folder again from where it came from."
     if not own:
         return "It was written by another version of Keras, or is damaged."
     return (
-        f"It has {', '.join(own)} of your own: import {' and '.join(sorted(set(own.values())))} "
-        "first, which registers them."
+        f"It has {', '.join(own)} of your own: import {modules_in_words(own)} first, which "
+        "registers them."
     )
+
+
+def modules_in_words(own: dict[str, str]) -> str:
+    """Return the modules of `own_classes`, to be put into a sentence."""
+    return " and ".join(sorted(set(own.values()) - {""})) or "their module"
 
 
 def _refuse_other(model: keras.Model, again: keras.Model) -> None:
@@ -225,13 +263,22 @@ def _what_to_do(error: BaseException) -> str:
 def _registered(plain: Any) -> Iterator[tuple[str, str]]:
     if isinstance(plain, dict):
         name, module = plain.get("registered_name"), plain.get("module")
+        if module == "builtins":  # a function, of which the file has no module
+            name, module = plain.get("config"), None
+            name = name if ">" in str(name) else None  # else it is one of Keras' own
         foreign = not (isinstance(module, str) and module.partition(".")[0] == "keras")
         if isinstance(name, str) and foreign:
-            yield name, str(module or name.partition(">")[0])
+            yield name, str(module or _module_of(name))
     for inner in plain.values() if isinstance(plain, dict) else ():
         yield from _registered(inner)
     for inner in plain if isinstance(plain, list) else ():
         yield from _registered(inner)
+
+
+def _module_of(registered: str) -> str:
+    """Return the module of what is registered here under a name, "" if nothing can be imported."""
+    module = getattr(keras.saving.get_registered_object(registered), "__module__", None)
+    return module if isinstance(module, str) and module != "__main__" else ""
 
 
 def _give_seeds(model: keras.Model, seed: int) -> None:

@@ -112,10 +112,14 @@ def in_words(recipe: Recipe, summary: ModelSummary, network: bytes | None) -> li
     if network is None:
         return sentences
     if classes := kept.own_classes(network):
-        sentences.append(
-            f"It has {', '.join(classes)} of your own: import "
-            f"{' and '.join(sorted(set(classes.values())))} before you use or resume the run."
-        )
+        named = recipe.model.network
+        if ":" in named:
+            module = named.partition(":")[0]
+            to_do = f"to use or resume the run, start where {module} can be imported from"
+        else:
+            modules = kept.modules_in_words(classes)
+            to_do = f"import {modules} before you use or resume the run"
+        sentences.append(f"It has {', '.join(classes)} of your own: {to_do}.")
     if kept.draws_anew(network):
         sentences.append(
             "It has layers that draw random numbers and keep no seed: another training of this "

@@ -18,10 +18,15 @@ import keras
 from keras import layers
 
 _BLOCK = 16  # channels: oneDNN's fused operation is the faster one for multiples of it
+# Under the name of this module a file is read as Keras' own layer of the class's name, which has
+# the same weights and predicts the same. So what a user's callback saves opens in plain Keras.
+_SAVED_AS = "keras.layers"
 
 
 class BatchNormalization(layers.BatchNormalization):
     """Keras' layer of this name, trained by one operation or one formula on TensorFlow."""
+
+    __module__ = _SAVED_AS
 
     def call(
         self,
@@ -69,6 +74,8 @@ class BatchNormalization(layers.BatchNormalization):
 class GroupNormalization(layers.GroupNormalization):
     """Keras' layer of this name for (B, H, W, C), its gradient in one formula on TensorFlow."""
 
+    __module__ = _SAVED_AS
+
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Return each image's groups of channels brought to mean 0 and deviation 1."""
         if not _on_tensorflow():
@@ -84,6 +91,8 @@ class GroupNormalization(layers.GroupNormalization):
 
 class LayerNormalization(layers.LayerNormalization):
     """Keras' layer of this name over the last axis, its gradient in one formula on TensorFlow."""
+
+    __module__ = _SAVED_AS
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Return each vector of channels brought to mean 0 and deviation 1."""

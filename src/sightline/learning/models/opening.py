@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 NETWORK, WEIGHTS, ABOUT, REFUSED = (
     runs.NETWORK, "best.safetensors", "about.json", "refused.json",
 )  # fmt: skip
-_CHECKING = 2 << 30  # bytes of address space until Keras is loaded
+_CHECKING = 2 << 30  # bytes of memory until Keras is loaded
+# Bytes of what is mapped and is no memory of its own: the libraries of CUDA builds have several
+# GiB. It is the only limit under a kernel before Linux 4.7.
+_MAPPED = 32 << 30
 _OPEN_FILES = 256
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET of Linux
 
@@ -56,20 +59,26 @@ def _limit(settings: dict[str, Any]) -> None:
         Path("/proc/self/oom_score_adj").write_text("800")
     if sys.platform == "linux":
         ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK)  # refused: it stays as it was
-    for kind, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_FSIZE, int(settings["file_bytes"])),
-        (resource.RLIMIT_CPU, int(settings["seconds"])),
+    files, seconds = int(settings["file_bytes"]), int(settings["seconds"])
+    for kind, now, most in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
+        (resource.RLIMIT_FSIZE, files, files),
+        (resource.RLIMIT_CPU, seconds, seconds + 1),  # SIGXCPU says why; at the last, SIGKILL
     ):
         with contextlib.suppress(OSError, ValueError):  # a lower limit stands already
-            resource.setrlimit(kind, (most, most))
+            resource.setrlimit(kind, (now, most))
     _limit_memory(_CHECKING, int(settings["memory"]))
 
 
 def _limit_memory(now: int, most: int) -> None:
-    with contextlib.suppress(OSError, ValueError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (now, most))
+    """Give up all private memory beyond `now` bytes, and for good beyond `most`."""
+    for kind, limits in (
+        (resource.RLIMIT_DATA, (now, most)),
+        (resource.RLIMIT_AS, (most + _MAPPED, most + _MAPPED)),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # macOS has none, or a lower one stands
+            resource.setrlimit(kind, limits)
 
 
 def _open(path: Path, folder: Path, settings: dict[str, Any]) -> None:

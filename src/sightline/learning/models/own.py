@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -230,13 +231,18 @@ def _precision(model: keras.Model) -> str | None:
     return "float32" if names == {"float32"} else "mixed_bfloat16"
 
 
-def _function(named: str) -> Callable[[Recipe, int], object]:
-    module_name, _, name = named.partition(":")
+def module_of(named: str) -> ModuleType:
+    """Return the module of "module:function", imported; it is found from the current folder, too.
+
+    Raises:
+        RecipeError: There is no such module, or importing it fails.
+    """
+    module_name = named.partition(":")[0]
     here = str(Path.cwd())
     if here not in sys.path:  # last, so that no file beside the images hides a package
         sys.path.append(here)
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise RecipeError(
@@ -252,6 +258,10 @@ def _function(named: str) -> Callable[[Recipe, int], object]:
             f"model.network {named!r}: importing {module_name} failed: "
             f"{type(error).__name__}: {short(error)}"
         ) from error
+
+
+def _function(named: str) -> Callable[[Recipe, int], object]:
+    module, name = module_of(named), named.partition(":")[2]
     function = getattr(module, name, None)
     if not callable(function):
         raise RecipeError(

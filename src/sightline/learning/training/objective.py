@@ -59,6 +59,9 @@ def compile_model(
     record could be read, so the tallied metrics are never distorted by class weights. What the
     layers' own regularizers cost (model.l1, model.l2) Keras adds to the objective, and the tally
     knows nothing of it.
+
+    A file that a callback of the user's saves of it (ModelCheckpoint) is opened by plain Keras, as
+    a model that is not compiled: nobody else has this objective and tally.
     """
     _compile(model, recipe, num_classes, _objective(num_classes, weights, recipe))
 
@@ -75,6 +78,11 @@ def _compile(model: keras.Model, recipe: Recipe, num_classes: int, loss: Loss) -
         weighted_metrics=[StepTally(num_classes, areas="auc" in recipe.train.metrics)],
     )
     model.optimizer.build(model.trainable_variables)
+    model.get_compile_config = _none  # what Keras itself returns where nothing is compiled
+
+
+def _none() -> dict[str, Any]:
+    return {}
 
 
 def _objective(num_classes: int, weights: npt.NDArray[np.float32] | None, recipe: Recipe) -> Loss:
