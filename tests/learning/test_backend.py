@@ -148,7 +148,7 @@ def test_the_machine_is_described_by_what_decides_speed(
 ) -> None:
     about = answer(fresh)["about"]
     assert set(about) == {
-        "backend", "device", "accelerators", "bfloat16", "threads", "versions",
+        "backend", "device", "accelerators", "bfloat16", "threads", "settings", "versions",
     }  # fmt: skip
     assert about["threads"] == usable_cores()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tiny import AfterSteps, Spoiler, Witness, train
 
 import sightline as sl
+from sightline.data.stream import Stream, StreamConfig
 from sightline.runs import load_checkpoint
 
 SETTINGS = {"train__optimizer": "sgd", "train__epochs": 3, "checkpoint__steps": 5}  # once an epoch
@@ -47,6 +49,29 @@ def diverged(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_the_end_says_how_to_go_on_at_a_lower_rate(diverged: tuple[Path, str]) -> None:
     out, said = diverged
     assert said.endswith(f"sightline train --resume {out} --set train.learning_rate=0.0001")
+
+
+def batches(run: sl.Run, epoch: int) -> list[list[str]]:
+    """Return the ids of the records of each batch."""
+    config = StreamConfig.of(run.recipe, training=True)
+    with Stream(run.manifest, split="train", config=config) as stream:
+        return [[stream.record_id(int(row)) for row in batch.rows] for batch in stream.epoch(epoch)]
+
+
+def test_five_images_are_shown_and_the_log_names_all_and_those_of_the_step_before(
+    diverged: tuple[Path, str],
+) -> None:
+    out, said = diverged
+    found = re.search(r"in epoch 2, step (\d+) \((records .*) and (\d+) more\)", said)
+    assert found is not None
+    step = int(found[1])
+    before, latest = batches(sl.open_run(out), 1)[step - 2 : step]
+    assert (found[2], int(found[3])) == (f"records {', '.join(latest[:5])}", len(latest) - 5)
+    assert "look at these images and those of the step before, whose gradient may be" in said
+    log = (out / "run.log").read_text("utf-8")
+    assert f"step {step}, where it was noticed: records {', '.join(latest)}\n" in log
+    cause = f"step {step - 1}, whose gradient may be the cause: records {', '.join(before)}\n"
+    assert cause in log
 
 
 def test_it_goes_on_from_before_at_a_lower_rate(diverged: tuple[Path, str], tmp_path: Path) -> None:
@@ -107,6 +132,9 @@ def test_weights_that_became_nan_are_in_no_checkpoint(pictures: Path, tmp_path: 
     saved, damaged = load_checkpoint(tmp_path / "run")
     assert saved is not None
     assert (saved.meta["step"], damaged) == (6, [])
+    spoiling = ", ".join(batches(sl.open_run(tmp_path / "run"), 1)[1])
+    log = (tmp_path / "run" / "run.log").read_text("utf-8")
+    assert f"epoch 2, step 2, where it was noticed: records {spoiling}\n" in log
     floats = [each for each in saved.tensors.values() if each.dtype.kind == "f"]
     assert all(np.isfinite(each).all() for each in floats)
 

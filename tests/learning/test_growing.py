@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import pytest
 from test_resuming import StopAt, differing
-from tiny import train
+from tiny import small_recipe, train
 
 import sightline as sl
 from sightline.errors import RecipeError
+from sightline.learning.training.standing import Standing
+from sightline.learning.training.telling import end_in_words
 from sightline.recipes import load_recipe
 
 GROWING: dict[str, Any] = {
@@ -102,6 +104,33 @@ def test_they_may_not_end_before_they_are_whole(pictures: Path, tmp_path: Path) 
     message = r"train\.epochs 2 would end .* laid out over 3 epochs .* Set it to 3 or more"
     with pytest.raises(RecipeError, match=message):
         sl.train(resume=stopped.path, changes={"train.epochs": 2}, progress=sl.Silent())
+
+
+def test_patience_begins_where_they_are_whole(pictures: Path, tmp_path: Path) -> None:
+    # By so much no epoch is better than another: it stops as soon as it may.
+    never = {"stop__patience": 1, "stop__min_delta": 99.0, "train__epochs": 6}
+    quick = {"train__batch_size": 33, "checkpoint__steps": 99}
+    run = train(pictures, tmp_path / "run", **GROWING | never | quick)
+    assert run.info["reason"] == "Stopped early after 5 epochs: no better val_loss for 1."
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (2, " Its images had not grown to their whole size yet: those of the last epoch were at "),
+        (3, ""),
+    ],
+)
+@pytest.mark.parametrize("why", ["time", "callback"])
+def test_an_end_before_they_are_whole_is_told(done: int, said: str, why: str) -> None:
+    minutes = {"stop__minutes": 1.0} if why == "time" else {}
+    sizes = {"data__image_size": [24, 32], "data__grow": [0.5, 1.0]}
+    recipe = small_recipe("auto", train__epochs=4, **sizes, **minutes)
+    standing = Standing.of(recipe, STEPS, 2)
+    for _ in range(done):
+        standing.epoch_done(40.0)
+    words = "within 1 minutes." if why == "time" else "as a callback asked."
+    assert end_in_words(done, recipe, standing).endswith(words + said + "0.5 of it." * bool(said))
 
 
 def test_the_last_size_must_be_the_whole_one() -> None:

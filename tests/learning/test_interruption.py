@@ -102,10 +102,19 @@ def test_a_stopped_process_ends_with_the_code_of_its_signal(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_stopped_process_ends_within_fifteen_seconds(
+def test_a_stopped_process_ends_within_ten_seconds(
     stopped: Mapping[signal.Signals, Stopped], number: signal.Signals
 ) -> None:
-    assert stopped[number].seconds < 15
+    assert stopped[number].seconds < 10
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_stopped_process_spends_no_time_on_what_is_for_keras(
+    stopped: Mapping[signal.Signals, Stopped], number: signal.Signals
+) -> None:
+    run = stopped[number].run
+    assert (run.path / "best.safetensors").exists()
+    assert not (run.path / "model.keras").exists()
 
 
 @pytest.mark.parametrize("number", SIGNALS)

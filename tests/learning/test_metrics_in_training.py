@@ -64,6 +64,21 @@ def test_every_metric_of_training_is_that_of_evaluation_the_area_but_for_its_bin
     assert found == pytest.approx(expected)
 
 
+def test_weights_may_be_chosen_by_a_figure_of_the_training_images(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = train(
+        pictures,
+        tmp_path / "run",
+        train__epochs=3,
+        train__best="loss",
+        train__metrics=["recall"],
+        stop__monitor="recall",
+    )
+    assert run.history.monitor == "loss"
+    assert run.history.best_epoch == run.history["loss"].arg_min()
+
+
 @pytest.mark.parametrize("column", ["val_auc", "val_f1"])
 def test_best_weights_and_early_stopping_may_follow_any_metric(
     column: str, insects: Path, tmp_path: Path

@@ -203,8 +203,9 @@ def test_other_schedules_pay_no_heed_to_the_loss() -> None:
     assert [rate.epoch_done(1.0) for _ in range(3)] == ["", "", ""]
 
 
-def test_a_lower_loss_is_better() -> None:
-    watch = Watch("val_loss")
+@pytest.mark.parametrize("column", ["val_loss", "loss"])
+def test_a_lower_loss_is_better(column: str) -> None:
+    watch = Watch(column)
     assert [watch.better(value) for value in (1.0, 0.9, 0.9, 0.95, 0.8)] == [
         True, True, False, False, True,
     ]  # fmt: skip
@@ -215,7 +216,7 @@ def test_a_higher_accuracy_is_better() -> None:
     assert [watch.better(value) for value in (0.5, 0.4, 0.6)] == [True, False, True]
 
 
-@pytest.mark.parametrize("column", [name for name in get_args(Column) if name != "val_loss"])
+@pytest.mark.parametrize("column", [name for name in get_args(Column) if "loss" not in name])
 def test_of_every_other_column_a_higher_value_is_better(column: str) -> None:
     watch = Watch(column)
     assert [watch.better(value) for value in (0.5, 0.4, 0.6, math.nan)] == [

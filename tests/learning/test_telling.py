@@ -1,4 +1,4 @@
-"""The account of an epoch: every image that belongs to it came, as often as it should."""
+"""The account of an epoch: every image came, as often as it should; and what is said of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 import sightline as sl
 from sightline.data.stream import Stream, StreamConfig, checksum
+from sightline.learning.training.diverging import some
 from sightline.learning.training.standing import Tally
-from sightline.learning.training.telling import add_up, count
+from sightline.learning.training.telling import add_up, count, epoch_in_words
 from sightline.records import Batch
 
 EPOCH = 1
@@ -57,3 +58,54 @@ def test_a_checksum_is_that_of_the_rows_in_any_order_and_any_parts() -> None:
     whole = checksum(np.random.default_rng(0).permutation(rows))
     assert (checksum(rows[:300]) + checksum(rows[300:])) % 2**64 == whole
     assert checksum(np.where(rows == 5, 6, rows)) != whole
+
+
+ROW: dict[str, Any] = {
+    "epoch": 2,
+    "objective": 0.5,
+    "loss": 0.41234,
+    "accuracy": 0.8,
+    "recall": 0.7,
+    "learning_rate": 0.0018749,
+    "images": 4237,
+    "distinct": 3999,
+    "val_loss": 0.31234,
+    "val_accuracy": 0.9,
+    "val_auc": 0.95,
+    "val_recall": 0.75,
+    "raw_val_loss": 0.4,
+    "seconds": 12.34,
+    "seconds_waiting": 0.21,
+    "seconds_computing": 10.06,
+    "images_per_second": 412.6,
+    "memory_mb": 1893.2,
+    "faults": 0,
+    "val_faults": 0,
+}
+
+
+def test_an_epoch_is_told_in_two_lines_with_all_its_figures() -> None:
+    assert epoch_in_words(ROW, 15, True) == (
+        "epoch   3/15  loss 0.4123  val_loss 0.3123  accuracy 0.8000  val_accuracy 0.9000  "
+        "val_auc 0.9500  recall 0.7000  val_recall 0.7500  12.3 s, 413 images/s  best so far",
+        "          4,237 images (3,999 distinct), 0 faults, 0.2 s waiting, 10.1 s computing, "
+        "learning rate 0.00187, 1.9 GB",
+    )
+
+
+@pytest.mark.parametrize(
+    ("faults", "in_validation", "said"),
+    [(1, 0, "1 fault, "), (2, 0, "2 faults, "), (2, 1, "3 faults (1 in validation), ")],
+)
+def test_files_that_could_not_be_read_are_counted_in_the_lines(
+    faults: int, in_validation: int, said: str
+) -> None:
+    row = ROW | {"faults": faults, "val_faults": in_validation}
+    assert f"distinct), {said}0.2 s waiting" in epoch_in_words(row, 15, False)[1]
+
+
+def test_of_many_records_five_are_named_and_the_others_counted(stream: Stream) -> None:
+    rows = next(iter(stream.epoch(0))).rows
+    ids = [stream.record_id(int(row)) for row in rows]
+    assert some(stream, rows) == f"records {', '.join(ids[:5])} and {len(ids) - 5} more"
+    assert some(stream, rows[:5]) == f"records {', '.join(ids[:5])}"

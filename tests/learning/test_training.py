@@ -207,7 +207,7 @@ def test_an_objective_that_is_no_number_is_told_with_epoch_and_step(
 def test_an_objective_that_is_no_number_is_told_with_its_records(
     exploded: tuple[str, Run],
 ) -> None:
-    named = exploded[0].partition("(records ")[2].partition(" ...)")[0].split(", ")
+    named = exploded[0].partition("(records ")[2].partition(" and 3 more)")[0].split(", ")
     assert len(named) == 5
     assert all((exploded[1].manifest.root / record_id).is_file() for record_id in named)
 

@@ -138,6 +138,8 @@ def test_a_change_without_key_or_value_is_told_the_form(change: str) -> None:
         ("train.learning_rate=inf", r"train\.learning_rate: .* finite number, got inf"),
         ("train.learning_rate=0", r"train\.learning_rate: .* greater than 0, got 0"),
         ("train.optimizer=adagrad", r"train\.optimizer: .* 'adam', .* or 'lion', got 'adagrad'"),
+        ("train.best=auc", r"train\.best 'auc' is a figure of the training images .* 'val_auc'"),
+        ("stop.monitor=recall", r"stop\.monitor 'recall' .* name it there as well, or follow"),
         ("train.metrics=['acc']", r"train\.metrics: .* 'accuracy', .*, got 'acc'"),
         (
             "model.network=resnet",

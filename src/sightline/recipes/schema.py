@@ -80,6 +80,7 @@ class Recipe(Section):
             )
         self._refuse_what_has_no_effect()
         self._refuse_unknown_network()
+        self._refuse_what_is_not_measured()
         if self.balance.sampling != "all" and self.balance.class_weights != "none":
             raise ValueError(
                 f"balance.sampling {self.balance.sampling!r} makes the classes equally frequent, "
@@ -108,6 +109,17 @@ class Recipe(Section):
                 "them measured; with any other scaling leave both out"
             )
         return self
+
+    def _refuse_what_is_not_measured(self) -> None:
+        """Refuse to follow a figure of the training images that nobody takes."""
+        for name, column in (("train.best", self.train.best), ("stop.monitor", self.stop.monitor)):
+            of_training = not column.startswith("val_") and column != "loss"
+            if of_training and column not in self.train.metrics:
+                raise ValueError(
+                    f"{name} {column!r} is a figure of the training images that is not among "
+                    f"train.metrics {list(self.train.metrics)}: name it there as well, or follow "
+                    f"'val_{column}'"
+                )
 
     def _refuse_unknown_network(self) -> None:
         """Refuse a network that nobody knows, and weights or sizes that do not go with it."""

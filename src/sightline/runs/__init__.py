@@ -3,6 +3,7 @@
     runs/NAME/  run.json  recipe.toml  manifest.parquet (+ .npy index)  audit.json  plan.txt
                 run.log  history.jsonl  checkpoints/step-*/  best.safetensors  model.json
                 checkpoints/best.safetensors (the same once more)
+                checkpoints/best-before.safetensors (as the checkpoint before knows it)
                 model.keras  predictions/  evaluation.json  history.png  report.html
                 events/ (TensorBoard)  mlflow/  wandb/ (where train.log_to has them)
                 network.keras (where no recipe describes the network)
@@ -13,7 +14,7 @@ never meets half a file. What has changed on the disk is noticed before it is us
 `run.json` has those of the files that stay as they are.
 
 files        atomic writes, weights with their sha256
-best         the best weights, in two files
+best         the best weights, in two files, and those of the checkpoint before
 sums         the files that stay as they are
 epochs       history.jsonl, events/
 checkpoints  checkpoints/
@@ -26,7 +27,7 @@ tables       rows streamed into a CSV or parquet file
 
 from __future__ import annotations
 
-from sightline.runs.best import read_best, restore_best, write_best
+from sightline.runs.best import keep_best, read_best, restore_best, write_best
 from sightline.runs.cards import model_card
 from sightline.runs.checkpoints import (
     CHECKPOINT_VERSION,
@@ -34,6 +35,7 @@ from sightline.runs.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    set_aside_damaged,
 )
 from sightline.runs.epochs import Events, append_history, cut_history, read_history
 from sightline.runs.files import (
@@ -58,7 +60,7 @@ from sightline.runs.folder import (
     list_runs,
     open_run,
 )
-from sightline.runs.journal import Journal, Logged, provenance
+from sightline.runs.journal import Journal, Logged, note, provenance
 from sightline.runs.looks import count_looks, note_look
 from sightline.runs.places import (
     NETWORK,
@@ -96,12 +98,14 @@ __all__ = [
     "file_sha256",
     "fingerprint",
     "is_as_written",
+    "keep_best",
     "latest_checkpoint",
     "list_runs",
     "load_checkpoint",
     "locked",
     "model_card",
     "new_run_path",
+    "note",
     "note_look",
     "open_run",
     "provenance",
@@ -116,6 +120,7 @@ __all__ = [
     "restore_best",
     "save_checkpoint",
     "save_manifest",
+    "set_aside_damaged",
     "write_atomically",
     "write_best",
     "write_json",

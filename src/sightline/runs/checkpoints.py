@@ -24,7 +24,7 @@ from sightline.runs.files import (
     write_tensors,
 )
 
-CHECKPOINT_VERSION = 2  # of what `meta` holds: a training goes on from its own version alone
+CHECKPOINT_VERSION = 3  # of what `meta` holds: a training goes on from its own version alone
 GENERATIONS = 2  # kept: if the newest is damaged on the disk, the one before it is used
 _NAME = re.compile(r"step-(?P<step>\d+)(\.(?P<again>\d+))?")
 _TENSORS, _META, _SUMS = "state.safetensors", "meta.json", "SHA256"
@@ -116,6 +116,21 @@ def load_checkpoint(run: Path) -> tuple[Checkpoint | None, list[str]]:
         except RunError as error:
             damaged.append(str(error))
     return None, damaged
+
+
+def set_aside_damaged(run: Path, intact: Checkpoint) -> None:
+    """Take the checkpoints after an intact one away, as training goes on from that.
+
+    They would count as one of the GENERATIONS, and it would be dropped in their favour.
+
+    Raises:
+        OSError: One could not be renamed.
+    """
+    for path in _complete(run):
+        if _place(path) > _place(
+            intact.path
+        ):  # hidden ones are removed with the next that is saved
+            path.rename(path.with_name(f".{path.name}.damaged"))
 
 
 def _loaded(path: Path) -> Checkpoint:

@@ -32,7 +32,7 @@ def fit(
     *,
     resumed: Checkpoint | None = None,
 ) -> Outcome:
-    """Train as planned; the best weights are written out for Keras users as well.
+    """Train as planned; once it is finished, the best weights are written out for Keras users.
 
     Args:
         path: The run folder, held.
@@ -69,7 +69,8 @@ def fit(
             resumed=resumed,
         )
         keeper.state = outcome.state
-    if outcome.epochs:
+    # Who interrupts waits for the end of the process, and the run predicts without this file.
+    if outcome.epochs and outcome.state == "finished":
         finished = plan.build()  # without the optimizer and objective, which only training needs
         best, _, told = runs.read_best(path)
         if told:

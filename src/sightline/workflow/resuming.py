@@ -84,6 +84,8 @@ def resume(
 
         plan = planning.plan_again(run, cached=cache)
         log.say(_where(checkpoint))
+        if damaged and checkpoint is not None:
+            runs.set_aside_damaged(folder, checkpoint)
         journal = Journal.again(folder, other)
         with journal.watching():
             outcome = fit(folder, plan, callbacks, log, resumed=checkpoint)

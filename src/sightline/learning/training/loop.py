@@ -15,11 +15,19 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from sightline.data.stream import Stream
-from sightline.learning.training import freezing, randomness, stepping, telling, variables
+from sightline.errors import RunError
+from sightline.learning.training import (
+    diverging,
+    freezing,
+    randomness,
+    stepping,
+    telling,
+    variables,
+)
 from sightline.learning.training.averaging import averaged_weights
+from sightline.learning.training.diverging import Recent
 from sightline.learning.training.interruption import StopRequest, stop_requests
 from sightline.learning.training.listening import Listeners
 from sightline.learning.training.saving import Keeper
@@ -87,6 +95,7 @@ def fit(
     standing = Standing.of(recipe, steps, len(validation.class_names))
     judged = Validation(validation, listeners, recipe, keeper.run)
     loop = _Loop(model, tuple(train), judged, keeper, listeners, progress, standing, recipe)
+    loop.recent = Recent.of(recipe)
     model.stop_training = False
     randomness.settle()
     listeners.to_keras.on_train_begin()
@@ -117,6 +126,7 @@ class _Loop:
     standing: Standing
     recipe: Recipe
     request: StopRequest = field(default_factory=StopRequest)
+    recent: Recent = field(init=False)
     told: set[str] = field(default_factory=set)  # files that were said to be unreadable
     began: float = 0.0  # of the epoch, in this process
     latest: dict[str, Any] = field(default_factory=dict)  # the line of the latest epoch
@@ -128,14 +138,17 @@ class _Loop:
 
     def goes_on(self) -> bool:
         """Say whether there is another epoch to run."""
-        return not (self.request.signal_number or self.model.stop_training or self.is_over())
+        return not (self.request.signal_number or self.is_over())
 
     def is_over(self) -> bool:
-        """Say whether the recipe wants no further epoch."""
+        """Say whether the recipe, or a callback, wants no further epoch; one begun is finished."""
         standing, stop = self.standing, self.recipe.stop
-        early = stop.patience and standing.stop.wait >= stop.patience
+        if standing.batch:
+            return False
+        early = bool(stop.patience) and standing.stop.wait >= stop.patience
         done = standing.epoch >= int(self.recipe.train.epochs)
-        return bool(early) or done or standing.is_late(stop.minutes)
+        asked = bool(self.model.stop_training)
+        return early or done or asked or standing.is_late(stop.minutes)
 
     def run_epoch(self) -> bool:
         """Run what is left of the epoch in hand; False when asked to stop in the middle."""
@@ -152,7 +165,8 @@ class _Loop:
         if row is None:
             return False
         lowered = self._epoch_done(row)
-        self.progress.say(telling.epoch_in_words(row, epochs, standing.best.wait == 0))
+        for line in telling.epoch_in_words(row, epochs, standing.best.wait == 0):
+            self.progress.say(line)
         faults = [*train.faults.values(), *self.validation.stream.faults.values()]
         telling.say_faults(faults, self.told, self.progress)
         if lowered:
@@ -195,10 +209,12 @@ class _Loop:
         standing = self.standing
         share = freezing.share_of_rate(self.recipe, standing.epoch + 1)
         lowered = standing.rate.epoch_done(row["val_loss"], share=share)
-        standing.stop.better(row[standing.stop.column])
+        if standing.is_whole(len(self.trains)):  # with small images it may well rest for a while
+            standing.stop.better(row[standing.stop.column])
         standing.epoch_done(self._seconds())
         self.latest = row
-        self.listeners.to_keras.on_epoch_end(row["epoch"], row)
+        told = {name: value for name, value in row.items() if name != "epoch"}  # as Keras' logs
+        self.listeners.to_keras.on_epoch_end(row["epoch"], told)
         return lowered
 
     def _train(self, step: Step) -> bool:
@@ -215,8 +231,9 @@ class _Loop:
             if wanted != rate.current:  # set when it changes: a user's callback may set it too
                 self.model.optimizer.learning_rate = rate.current = wanted
             self.listeners.to_keras.on_train_batch_begin(number)
+            self.recent.add(standing.epoch, number, batch.rows)
             logs = stepping.step(self.model, batch.images, batch.targets, batch.weights)
-            self._check_finite(float(logs["loss"]), batch.rows)
+            self._check_finite(float(logs["loss"]))
             telling.count(standing.tally, logs, batch)
             standing.batch += 1
             self.listeners.to_keras.on_train_batch_end(number, {"loss": logs["loss"]})
@@ -235,16 +252,17 @@ class _Loop:
         """Refuse to validate or save a NaN, which a step may leave whose objective was finite."""
         if spoiled := variables.not_numbers(arrays):
             steps = self.standing.epoch * len(self.train) + self.standing.batch
-            what = f"{spoiled[0]} became NaN after {steps} steps"
-            raise telling.diverged(what, self.keeper.run, self.recipe)
+            raise self._diverged(f"{spoiled[0]} became NaN after {steps} steps")
 
-    def _check_finite(self, loss: float, rows: npt.NDArray[np.int64]) -> None:
-        if np.isfinite(loss):
-            return
-        epoch, number = self.standing.epoch + 1, self.standing.batch + 1
-        what = f"the objective became {loss} in epoch {epoch}, step {number}"
-        named, first = telling.some(self.train, rows), "look at these images, or "
-        raise telling.diverged(f"{what} ({named})", self.keeper.run, self.recipe, first=first)
+    def _check_finite(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            epoch, number = self.standing.epoch + 1, self.standing.batch + 1
+            raise self._diverged(f"the objective became {loss} in epoch {epoch}, step {number}")
+
+    def _diverged(self, what: str) -> RunError:
+        run = self.keeper.run
+        named, first = self.recent.named(self.train, run)
+        return diverging.diverged(f"{what} ({named})", run, self.recipe, first=first)
 
     def _seconds(self) -> float:
         """Return what the epoch in hand has taken, in all processes."""
@@ -272,6 +290,7 @@ class _Loop:
             "callbacks": self.listeners.state(),
             "randomness": randomness.state(),
             "frozen": freezing.is_frozen(self.model, self.recipe),
+            "stop_training": bool(self.model.stop_training),
         }
         step = standing.epoch * len(self.train) + standing.batch
         self.keeper.save(step, arrays, meta, last=last)
@@ -288,7 +307,16 @@ class _Loop:
         self.train.resume(meta["stream"])
         self.keeper.restore(meta, epochs=self.standing.epoch)
         self.listeners.restore(meta["callbacks"])
+        if meta["stop_training"]:
+            self._stop_as_asked(int(meta["standing"]["rate"]["epochs"]))
         randomness.restore(meta.get("randomness", {}))  # last: what is above may have drawn
+
+    def _stop_as_asked(self, epochs: int) -> None:
+        """Hold on to what a callback asked for, when there were to be so many epochs."""
+        if int(self.recipe.train.epochs) > epochs:
+            self.progress.say("A callback had asked to stop; with more epochs it goes on.")
+        else:
+            self.model.stop_training = True
 
     def _thaw(self) -> None:
         """Let the whole network learn, if it does not yet."""

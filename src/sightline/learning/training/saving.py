@@ -19,7 +19,10 @@ from sightline.learning.training.cadence import Cadence
 from sightline.progress import Progress
 from sightline.recipes import Recipe, flat
 
+_FOR_KERAS = "model.keras"
 _TRIES = 3  # checkpoints in a row that may fail, e.g. on a full disk
+
+_Weights = tuple[dict[str, npt.NDArray[np.generic]], int]  # and their epoch
 
 
 @dataclass(slots=True)
@@ -27,7 +30,8 @@ class Keeper:
     """Writes history, checkpoints, the best weights and `model.json`.
 
     The best weights wait in memory for the next checkpoint: after a crash the training goes on
-    from there, and comes by them again.
+    from there, and comes by them again. Those that the checkpoints on the disk know stay there
+    until others that know others are complete.
 
     Attributes:
         run: The run folder.
@@ -52,7 +56,9 @@ class Keeper:
     trackers: tuple[runs.Tracker, ...] = field(init=False)
     state: str = "failed"
     cadence: Cadence = field(init=False)
-    _best: dict[str, npt.NDArray[np.generic]] | None = None
+    _best: _Weights | None = None  # in no file yet
+    _written: _Weights | None = None  # in the first file, and in no checkpoint's card yet
+    _known: _Weights | None = None  # a checkpoint knows them; not in the second file yet
     _lines: list[Mapping[str, Any]] = field(default_factory=list)  # not yet in the history
     _failed: int = 0
     _told_of_events: bool = False
@@ -89,8 +95,9 @@ class Keeper:
             tracker.add(row)
         self._tell_of_trackers()
         if best or not self.card:  # without a finite value, the first epoch is all there is
-            self._best = {name: np.array(array) for name, array in get_weights(model).items()}
-            self.card = self._card(runs.fingerprint(self.run, self._best))
+            arrays = {name: np.array(array) for name, array in get_weights(model).items()}
+            self._best = arrays, row["epoch"]
+            self.card = self._card(runs.fingerprint(self.run, arrays))
             self.card |= {"best_epoch": row["epoch"], "best_value": row[self.recipe.train.best]}
         self.card["last_epoch"] = row["epoch"]
 
@@ -128,6 +135,7 @@ class Keeper:
         self.cadence.saved(time.perf_counter() - started)
 
     def _write(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
+        self._keep_best()  # of the checkpoint before, where that failed
         self._write_best()
         about = {
             "format_version": runs.CHECKPOINT_VERSION,
@@ -136,6 +144,12 @@ class Keeper:
             "identity": dict(self.identity),
         }
         runs.save_checkpoint(self.run, step, tensors, {**meta, **about})
+        self._known, self._written = self._written, None
+        try:
+            self._keep_best()
+        except OSError as error:  # the checkpoint is complete, and what it needs is in one file
+            told = f"the copy of the best weights could not be written in {self.run}"
+            self.progress.say(f"{told}: {error.strerror or error}. It will be tried again.")
 
     def _write_lines(self) -> None:
         while self._lines:
@@ -145,10 +159,17 @@ class Keeper:
     def _write_best(self) -> None:
         self._write_lines()
         if self._best is not None:
-            runs.write_best(self.run, self._best, epoch=self.card["best_epoch"])
-            self._best = None
+            # Of a finished training that goes on: it would be of other weights than the best.
+            runs.remove_file(self.run / _FOR_KERAS)
+            runs.write_best(self.run, self._best[0], epoch=self._best[1])
+            self._written, self._best = self._best, None
         if self.card:
             runs.write_sealed(self.run / "model.json", self.card)
+
+    def _keep_best(self) -> None:
+        if self._known is not None:
+            runs.keep_best(self.run, self._known[0], epoch=self._known[1])
+            self._known = None
 
     def begin(self) -> None:
         """Drop what a start left that ended before its first checkpoint: it comes again.
@@ -190,6 +211,7 @@ class Keeper:
     def close(self) -> None:
         """Write what still waits, also after an error, and end the events."""
         try:
+            self._keep_best()  # first: where it fails, the first file is all that has them
             self._write_best()
         except OSError as error:  # after an error that says so, or else it is missed at once
             told = f"the best weights could not be written in {self.run}"
@@ -210,7 +232,7 @@ class Keeper:
     def export_keras(self, model: keras.Model) -> None:
         """Write `model.keras`, for Keras users; `model` must have the best weights."""
         whole = with_own_scaling(model, self.recipe)
-        runs.write_atomically(self.run / "model.keras", whole.save)
+        runs.write_atomically(self.run / _FOR_KERAS, whole.save)
 
     def _card(self, fingerprint: str) -> dict[str, Any]:
         card = runs.model_card(self.recipe, self.class_names, fingerprint)

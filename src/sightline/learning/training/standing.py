@@ -125,14 +125,19 @@ class Standing:
         self.spent += seconds - self.latest
         self.latest, self.longest = seconds, max(self.longest, seconds)
 
-    def part(self, parts: int) -> int:
-        """Return in which of so many equal parts of the epochs the one in hand is.
+    def part(self, parts: int, epoch: int | None = None) -> int:
+        """Return in which of so many equal parts of the epochs one is; None: the one in hand.
 
         They are parts of the planned epochs: any more belong to the last. Where there are fewer
         epochs than parts, the first parts are left out.
         """
-        begun = max(self.epoch * parts // self.planned, parts - self.planned + self.epoch)
+        epoch = self.epoch if epoch is None else epoch
+        begun = max(epoch * parts // self.planned, parts - self.planned + epoch)
         return min(begun, parts - 1)
+
+    def is_whole(self, parts: int, epoch: int | None = None) -> bool:
+        """Say whether an epoch is in the last part, where images have grown to their size."""
+        return self.part(parts, epoch) == parts - 1
 
     def is_late(self, minutes: float) -> bool:
         """Say whether another epoch would end later than `minutes` after the start; 0 = never.

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from sightline.data.stream import Fault, Stream, checksum
 from sightline.errors import RunError
@@ -90,27 +89,6 @@ def add_up(tally: Tally, train: Stream, epoch: int) -> int:
     return distinct
 
 
-def diverged(what: str, run: Path, recipe: Recipe, *, first: str = "") -> RunError:
-    """Return what to say of a training that came to no number, and what to do.
-
-    Args:
-        what: Became no number, and where.
-        run: The run folder.
-        recipe: The one that it was trained by.
-        first: What to do beside lowering the rate, such as "look at these images, or ".
-    """
-    lower = recipe.train.learning_rate / 10
-    return RunError(
-        f"{what}. What was reached before is kept. To go on from there, {first}lower the "
-        f"learning rate: sightline train --resume {run} --set train.learning_rate={lower:g}"
-    )
-
-
-def some(stream: Stream, rows: npt.NDArray[np.int64]) -> str:
-    """Return the ids of the first few of these records."""
-    return f"records {', '.join(stream.record_id(int(row)) for row in rows[:5])} ..."
-
-
 def costs(tally: Tally, seconds: float) -> dict[str, Any]:
     """Return what the epoch took; `seconds` with its validation."""
     return {
@@ -123,9 +101,9 @@ def costs(tally: Tally, seconds: float) -> dict[str, Any]:
 
 
 def watched(recipe: Recipe) -> set[str]:
-    """Return the metrics that the choice of weights and early stopping follow."""
+    """Return the metrics of validation that the choice of weights and early stopping follow."""
     columns = {recipe.train.best, recipe.stop.monitor} - {"val_loss"}
-    return {column.removeprefix("val_") for column in columns}
+    return {column.removeprefix("val_") for column in columns if column.startswith("val_")}
 
 
 def say_faults(faults: Sequence[Fault], told: set[str], progress: Progress) -> None:
@@ -136,18 +114,29 @@ def say_faults(faults: Sequence[Fault], told: set[str], progress: Progress) -> N
             told.add(fault.record_id)
 
 
-def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> str:
-    """Return the line that people read."""
-    left = [f"loss {row['loss']:.4f}", f"val_loss {row['val_loss']:.4f}"]
-    left += [
-        f"{name} {row[name]:.4f}"
-        for name in row
-        if name.startswith("val_") and name not in ("val_loss", "val_faults")
-    ]
+def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> tuple[str, str]:
+    """Return the two lines that people read: what an epoch came to, and what it took.
+
+    Args:
+        row: The epoch's line of the history.
+        epochs: Of the whole training.
+        improved: Whether it is the best so far.
+    """
+    columns = []
+    for name in row:
+        if name.startswith("val_") and name != "val_faults":
+            columns += [each for each in (name.removeprefix("val_"), name) if each in row]
+    values = "  ".join(f"{name} {row[name]:.4f}" for name in columns)
     best = "  best so far" if improved else ""
+    faults = row["faults"] + row["val_faults"]
+    in_validation = f" ({row['val_faults']} in validation)" if row["val_faults"] else ""
     return (
-        f"epoch {row['epoch'] + 1:>3}/{epochs}  {'  '.join(left)}  "
-        f"{row['seconds']:.1f} s, {row['images_per_second']:.0f} images/s{best}"
+        f"epoch {row['epoch'] + 1:>3}/{epochs}  {values}  "
+        f"{row['seconds']:.1f} s, {row['images_per_second']:.0f} images/s{best}",
+        f"          {row['images']:,} images ({row['distinct']:,} distinct), "
+        f"{faults} fault{'s' * (faults != 1)}{in_validation}, "
+        f"{row['seconds_waiting']:.1f} s waiting, {row['seconds_computing']:.1f} s computing, "
+        f"learning rate {row['learning_rate']:.3g}, {row['memory_mb'] / 1000:.1f} GB",
     )
 
 
@@ -163,9 +152,22 @@ def end_in_words(done: int, recipe: Recipe, standing: Standing) -> str:
     if standing.is_late(recipe.stop.minutes):
         return (
             f"Stopped after {done} epoch{'s' * (done > 1)}: another would not end within "
-            f"{recipe.stop.minutes:g} minutes."
+            f"{recipe.stop.minutes:g} minutes.{_still_small(done, recipe, standing)}"
         )
-    return f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
+    asked = f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
+    return f"{asked}{_still_small(done, recipe, standing)}"
+
+
+def _still_small(done: int, recipe: Recipe, standing: Standing) -> str:
+    """Return what to say of a training that ended before its images had grown."""
+    sizes = recipe.data.grow
+    if not (sizes and done) or standing.is_whole(len(sizes), done - 1):
+        return ""
+    share = sizes[standing.part(len(sizes), done - 1)]
+    return (
+        f" Its images had not grown to their whole size yet: those of the last epoch were at "
+        f"{share:g} of it."
+    )
 
 
 def _resident_memory() -> int:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sightline.data.stream import Stream
 from sightline.judging import evaluation
 from sightline.learning.prediction import Scored, score
-from sightline.learning.training import telling
+from sightline.learning.training import diverging, telling
 from sightline.learning.training.interruption import StopRequest
 from sightline.learning.training.listening import Listeners
 from sightline.progress import Step
@@ -94,11 +94,13 @@ class Validation:
         wrong = ~np.isfinite(scored.probabilities).all(axis=1) & scored.readable
         if wrong.any():
             value = scored.probabilities[wrong].sum()
-            named = telling.some(self.stream, scored.rows[wrong])
+            named = diverging.some(self.stream, scored.rows[wrong])
+            where = f"outputs that were no numbers, in the validation of epoch {epoch + 1}"
+            diverging.write_down(where, self.stream, scored.rows[wrong], self.run)
             what = (
                 f"the outputs for validation images became {value} in epoch {epoch + 1} ({named})"
             )
-            raise telling.diverged(what, self.run, self.recipe)
+            raise diverging.diverged(what, self.run, self.recipe)
 
 
 def _loss(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]) -> dict[str, Any]:
