@@ -54,6 +54,7 @@ from sightline import runs  # noqa: E402
 from sightline.data.stream import engine  # noqa: E402
 from sightline.learning import planning, training  # noqa: E402, F401
 from sightline.learning.models import backend, networks  # noqa: E402
+from sightline.learning.models.applications import BACKBONE  # noqa: E402
 from sightline.learning.training import speed  # noqa: E402
 from sightline.runs.files import tensors_sha256  # noqa: E402
 from sightline.workflow import judging, resuming  # noqa: E402, F401
@@ -111,22 +112,35 @@ def note_step(images: Any) -> None:
 STEPS: int | None = None  # the descriptor of that list
 DIE_AFTER: int | None = None  # so many steps
 BEFORE_TRAINING: Callable[[], None] = lambda: None  # noqa: E731
+ENOUGH_AFTER: int | None = None  # after so many steps a callback asks for the end
 AFTER_AN_EPOCH: Callable[[], None] = lambda: None  # noqa: E731
 
 
 def stub_network(recipe: Any, num_classes: int, **options: Any) -> keras.Model:
-    """Return a network that is small, with everything in it that has a state."""
-    del num_classes, options  # two classes
-    height, width = recipe.data.image_size
+    """Return a network that is small, with everything in it that has a state.
+
+    Where the recipe freezes one, its first layers are that of which only the head learns; where
+    images grow, it takes any size.
+    """
+    del num_classes  # two
+    grows = bool(recipe.data.grow)
+    size = (None, None) if grows and options.get("training") else recipe.data.image_size
+    layers = keras.layers
     start = [keras.initializers.GlorotUniform(recipe.seed + number) for number in (1, 2)]
+    first: list[keras.Layer] = [
+        layers.GlobalAveragePooling2D(name="flat") if grows else layers.Flatten(name="flat"),
+        layers.Dense(4, kernel_initializer=start[0], name="dense"),
+        layers.BatchNormalization(name="normal"),
+    ]
+    inputs = keras.Input((*size, 3), name="image")
+    if recipe.model.frozen_epochs:
+        first = [keras.Sequential([inputs, *first], name=BACKBONE)]
     return keras.Sequential(
         [
-            keras.Input((height, width, 3), name="image"),
-            keras.layers.Flatten(name="flat"),
-            keras.layers.Dense(4, kernel_initializer=start[0], name="dense"),
-            keras.layers.BatchNormalization(name="normal"),
-            keras.layers.Dropout(recipe.model.dropout[0], seed=3, name="dropout"),
-            keras.layers.Dense(1, "sigmoid", kernel_initializer=start[1], name="head"),
+            keras.Input((*size, 3), name="image"),
+            *first,
+            layers.Dropout(recipe.model.dropout[0], seed=3, name="dropout"),
+            layers.Dense(1, "sigmoid", kernel_initializer=start[1], name="head"),
         ],
         name="stub",
     )
@@ -183,6 +197,8 @@ class Bystander(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = 0.02
         more = float(keras.ops.convert_to_numpy(keras.random.normal(()))) if batch else 0.0
         self.drawn += [random.random(), float(np.random.rand()), more]  # noqa: NPY002
+        if ENOUGH_AFTER is not None and len(self.drawn) == 3 * ENOUGH_AFTER:
+            self.model.stop_training = True
 
     def get_state(self) -> list[float]:
         return list(self.drawn)
@@ -210,12 +226,18 @@ def begin(images: Path, run: Path, changes: Mapping[str, Any] = CHANGES) -> None
     )
 
 
-def go_on(images: Path, run: Path) -> None:
-    """Resume a run, or begin it where nothing can be resumed."""
+def go_on(images: Path, run: Path, changes: Mapping[str, Any] | None = None) -> None:
+    """Resume a run, with changes if there are any, or begin it where nothing can be resumed."""
     if runs.latest_checkpoint(run) is None:
         seed()
     if (run / "run.json").exists():
-        sl.train(resume=run, only_train=True, callbacks=[Bystander()], progress=sl.Silent())
+        sl.train(
+            resume=run,
+            changes=changes or {},
+            only_train=True,
+            callbacks=[Bystander()],
+            progress=sl.Silent(),
+        )
     else:
         begin(images, run)
 
