@@ -231,6 +231,16 @@ def test_scaling_twice_is_refused(tmp_path: Path) -> None:
         imported_as(tmp_path / "m.keras", tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_means_of_other_channels_than_the_model_takes_are_refused(tmp_path: Path) -> None:
+    inputs = keras.Input((*SIZE, 1))
+    outputs = layers.Dense(1, activation="sigmoid")(layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "m.keras")
+    means = {"scaling": "mean-std", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}
+    with pytest.raises(RecipeError, match=r"--mean has 3 values, .* images of 1 channel: give one"):
+        imported_as(tmp_path / "m.keras", tmp_path / "run", **means)
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

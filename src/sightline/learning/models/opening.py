@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline import runs
-from sightline.errors import DataError, SightlineError
+from sightline.errors import DataError, RecipeError, SightlineError
 from sightline.learning.models import backend, foreign
 from sightline.recipes import Recipe, change_recipe, dump_recipe, load_recipe
 
@@ -117,8 +117,15 @@ def _recipe(model: keras.Model, settings: dict[str, Any]) -> Recipe:
     channels = shape[-1] if isinstance(shape, tuple) and len(shape) == 4 and shape[-1] else 3
     changes = dict(settings["recipe"])
     for name in ("data.mean", "data.std"):
-        if len(changes[name]) == 1:  # for all channels
-            changes[name] = changes[name] * channels
+        given = changes[name]
+        if len(given) not in (0, 1, channels):
+            raise RecipeError(
+                f"--{name.removeprefix('data.')} has {len(given)} values, {given}, and the model "
+                f"takes images of {channels} channel{'s' * (channels > 1)}: give one value, or "
+                "one a channel"
+            )
+        if len(given) == 1:  # for all channels
+            changes[name] = given * channels
     recipe, _ = own.described_by(load_recipe("basic", changes), model)
     if recipe.data.image_size == "auto":
         raise DataError(
