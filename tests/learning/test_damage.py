@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import train
+from tiny import Lines, train
 
 import sightline as sl
 from sightline.runs import file_sha256, load_checkpoint, write_sealed
@@ -59,16 +59,6 @@ def test_a_thousand_bits_of_all_files_of_a_checkpoint_are_found(run: Path) -> No
         assert found is not None
         assert (found.path, len(damaged)) == (older, 1)
         mend()
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 def uses(run: Path, image: Path) -> dict[str, Callable[[Lines], object]]:

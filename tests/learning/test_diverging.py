@@ -10,23 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny import AfterSteps, Spoiler, Witness, train
+from tiny import AfterSteps, Lines, Spoiler, Witness, train
 
 import sightline as sl
 from sightline.data.stream import Stream, StreamConfig
 from sightline.runs import load_checkpoint
 
 SETTINGS = {"train__optimizer": "sgd", "train__epochs": 3, "checkpoint__steps": 5}  # once an epoch
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 class Poison(AfterSteps):

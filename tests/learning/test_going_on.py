@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import pytest
-from test_resuming import FEW, STEPS, Lines, Order, StopAt
-from tiny import train
+from test_resuming import FEW, STEPS, Order, StopAt
+from tiny import Lines, train
 
 import sightline as sl
 from sightline.runs import load_checkpoint, save_checkpoint

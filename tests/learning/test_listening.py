@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from test_resuming import FEW, Lines, StopAt
-from tiny import train
+from test_resuming import FEW, StopAt
+from tiny import Lines, train
 
 import sightline as sl
 from sightline.runs import load_checkpoint

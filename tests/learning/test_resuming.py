@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import train, write_splits
+from tiny import Lines, train, write_splits
 
 import sightline as sl
 from sightline.progress import Step
@@ -182,16 +182,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     resumed = sl.train(resume=run.path, only_train=True, progress=lines)
     assert any("is damaged" in line for line in lines.said)
     assert differing(resumed, unstopped) == []
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 def test_a_file_that_could_not_be_read_before_the_stop_is_still_counted_after_it(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
-from tiny import AfterSteps, train, write_splits
+from test_resuming import StopAt
+from tiny import Lines, train, write_splits
 
 import sightline as sl
 from sightline.data.images import read_file
@@ -16,28 +16,11 @@ from sightline.data.images import read_file
 SAME = "will not be the same to the last bit"
 
 
-class Terminated(AfterSteps):
-    """SIGTERM, after so many steps."""
-
-    def act(self) -> None:
-        signal.raise_signal(signal.SIGTERM)
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
     folder = tmp_path_factory.mktemp("changed")
     images = write_splits(folder / "images", {"cat": 12, "dog": 12}, {"cat": 4, "dog": 4})
-    return train(images, folder / "run", callbacks=[Terminated(2)], train__epochs=2)
+    return train(images, folder / "run", callbacks=[StopAt(2)], train__epochs=2)
 
 
 @pytest.fixture

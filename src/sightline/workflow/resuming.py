@@ -73,10 +73,11 @@ def resume(
             log.say(f"{folder} is finished already: {run.info['reason']}")
             return run
         runs.refuse_missing(recipe.train.log_to)
+        other = _changed_images(run, log)
         _write_recipe(run, recipe)
         said = _ended_before(run, recipe)
         run = runs.open_run(folder)
-        other = [*_changed_images(run, log), *_differences(run)]
+        other += _differences(run)
         for line in dict.fromkeys((*said, *run.info.get("not_as_before", ()), *other)):
             log.say(line)
         backend.choose(run.info["backend"])
