@@ -120,6 +120,16 @@ def test_patience_begins_where_they_are_whole(pictures: Path, tmp_path: Path) ->
     assert run.info["reason"] == "Stopped early after 5 epochs: no better val_loss for 1."
 
 
+def test_a_plateau_begins_where_they_are_whole(pictures: Path, tmp_path: Path) -> None:
+    # Such steps change nothing: no epoch is better than the one before.
+    still = {"train__learning_rate": 1e-30, "model__normalisation": "none", "train__epochs": 6}
+    plateau = {"schedule__kind": "plateau", "schedule__patience": 1, "schedule__factor": 0.5}
+    quick = {"train__batch_size": 33, "checkpoint__steps": 99}
+    run = train(pictures, tmp_path / "run", **GROWING | still | plateau | quick)
+    rates = run.history["learning_rate"]
+    assert (rates / rates[0]).to_list() == [1, 1, 1, 1, 1, 0.5]
+
+
 @pytest.mark.parametrize(
     ("done", "said"),
     [

@@ -208,8 +208,9 @@ class _Loop:
         """
         standing = self.standing
         share = freezing.share_of_rate(self.recipe, standing.epoch + 1)
-        lowered = standing.rate.epoch_done(row["val_loss"], share=share)
-        if standing.is_whole(len(self.trains)):  # with small images it may well rest for a while
+        lowered = ""
+        if standing.is_whole(len(self.trains)):  # with small images they may well rest for a while
+            lowered = standing.rate.epoch_done(row["val_loss"], share=share)
             standing.stop.better(row[standing.stop.column])
         standing.epoch_done(self._seconds())
         self.latest = row
