@@ -108,7 +108,9 @@ def main() -> None:
         keras.callbacks.ModelCheckpoint(
             asked.out / "best.keras", monitor="val_accuracy", mode="max", save_best_only=True
         ),
-        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=3),
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss", factor=0.5, patience=3, min_delta=0.0
+        ),
         keras.callbacks.EarlyStopping(monitor="val_loss", patience=8),
         CollectMemory(),
         plain_lines.EpochLines(asked.out, len(train), judge),

@@ -5,7 +5,8 @@
 DIR is the folder of `benchmarks.train_race`. Each training's best weights judge the test part of
 its split, and those of the chest X-rays also the test folder that lies beside; what was judged
 before is taken from the run. The programs are the published recipe, `auto`, and `auto-half`: `auto`
-with half the seconds that the recipe took to its best epoch.
+that ends in half the time that the recipe took to its best epoch. All of them have to be done, with
+the same seeds, before the first one is judged.
 
 A program's figure is the mean of its seeds. The 95 % interval of a difference takes lesions or
 patients anew with replacement (whole ones, the same for both programs), and each program's seeds
@@ -27,8 +28,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from benchmarks.stream.machine import describe
-from benchmarks.train_race import RACED
+from benchmarks.train_race import RACED, Step, figures
+from benchmarks.training import standings
 from benchmarks.training.page import markdown
+from benchmarks.training.sets import PATIENT
 from sklearn.metrics import roc_auc_score
 
 from sightline.records import Predictions
@@ -51,22 +54,24 @@ class Judged:
         labels: (N,) class indices.
         groups: (N,) which lesion or patient.
         said: For each program (seeds, N, K) probabilities.
+        took: For each program the seconds of its whole command, mean of the seeds, and those until
+            its best epoch ended.
     """
 
     labels: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
     said: dict[str, npt.NDArray[np.float32]]
+    took: dict[str, tuple[float, float]]
 
 
 def main() -> None:
     """Judge what is not judged yet, print the table, write JSON and page."""
     asked = _ask()
+    _refuse_unfinished(asked.out)
     rows = []
     for name in RACED:
         for where, source in _sources(name, asked.data):
-            judged = _judged(asked.out / name, source)
-            if judged is not None:
-                rows += list(_rows(name, where, judged))
+            rows += list(_rows(name, where, _judged(asked.out / name, source)))
     for row in rows:
         print("; ".join(f"{key} {value}" for key, value in row.items()))
     if asked.json:
@@ -92,15 +97,34 @@ def _sources(name: str, data: Path) -> Iterator[tuple[str, str]]:
         yield "test folder beside", str((data / _EXTERNAL[name]).absolute())
 
 
-def _judged(folder: Path, source: str) -> Judged | None:
-    """Return what the finished trainings say, those judged first that were not yet."""
-    said: dict[str, list[Predictions]] = {}
-    for program in PROGRAMS:
-        for done in sorted(folder.glob(f"seed-*/{program}/step.json")):
-            said.setdefault(program, []).append(_predictions(done.parent / "run", source))
-    if "recipe" not in said:
-        return None
+def _finished(folder: Path, program: str) -> list[Path]:
+    return sorted(folder.glob(f"seed-*/{program}/step.json"))
+
+
+def _refuse_unfinished(out: Path) -> None:
+    """Refuse to look at a test split before everything is trained that it shall judge."""
+    for name in RACED:
+        seeds = {
+            program: [done.parts[-3] for done in _finished(out / name, program)]
+            for program in PROGRAMS
+        }
+        if not seeds["recipe"] or any(each != seeds["recipe"] for each in seeds.values()):
+            sys.exit(f"{out / name} is not done, so nothing was judged: {seeds}")
+
+
+def _judged(folder: Path, source: str) -> Judged:
+    """Return what the trainings say of the same images, those judged first that were not yet."""
+    said = {
+        program: [_predictions(done.parent / "run", source) for done in _finished(folder, program)]
+        for program in PROGRAMS
+    }
     first = said["recipe"][0]
+    if any(
+        one.table["record_id"].to_list() != first.table["record_id"].to_list()
+        for several in said.values()
+        for one in several
+    ):
+        sys.exit(f"the trainings of {folder} were not judged on the same images")
     groups = first.table["group"].fill_null(first.table["record_id"])
     _, of_row = np.unique(groups.to_numpy(), return_inverse=True)
     return Judged(
@@ -110,14 +134,26 @@ def _judged(folder: Path, source: str) -> Judged | None:
             program: np.stack([one.probabilities for one in several])
             for program, several in said.items()
         },
+        {program: _took(folder, program) for program in said},
     )
+
+
+def _took(folder: Path, program: str) -> tuple[float, float]:
+    steps = [
+        Step(folder.name, int(done.parts[-3].partition("-")[2]), program, done.parent, 0)
+        for done in _finished(folder, program)
+    ]
+    told = [figures(step) for step in steps]
+    until = [standings.until_best(each) or np.nan for each in told]
+    return float(np.mean([each["wall"] for each in told])), float(np.mean(until))
 
 
 def _predictions(run: Path, source: str) -> Predictions:
     if not open_run(run).predictions_path(source, "best").exists():
         print(f"{run} on {source} ...", flush=True)
         command = [sys.executable, "-m", "sightline", "evaluate", str(run)]
-        command += [] if source == "test" else ["--data", source]
+        if source != "test":
+            command += ["--data", source, "--group-regex", PATIENT]
         environment = {**os.environ, "SIGHTLINE_CACHE": str(run.parent / "cache")}
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
     return open_run(run).predictions(source, "best").scored()
@@ -132,6 +168,8 @@ def _rows(name: str, where: str, judged: Judged) -> Iterator[dict[str, str]]:
         means[program] = ones.mean(axis=0)
         row = {"set": name, "images": f"{len(judged.labels)}, {where}", "program": program}
         row["seeds"] = str(len(ones))
+        whole, until = judged.took[program]
+        row |= {"seconds": f"{whole:.0f}", "to its best": f"{until:.0f}"}
         for place, score in enumerate(SCORES):
             each = ones[:, place]
             row[score] = f"{each.mean():.3f} ({each.min():.3f} to {each.max():.3f})"

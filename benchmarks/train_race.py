@@ -10,10 +10,12 @@ plain           the plain Keras program of the published recipe
 recipe          the same recipe by `sightline train`, float32
 recipe-auto     the same with precision auto
 auto            `sightline train` with the default recipe
-auto-half       the same, given half the seconds that "recipe" took to its best epoch (val_loss)
+auto-half       the same, with --minutes so that it ends in half the time that "recipe" took from
+                its start to its best epoch; races "recipe" and "auto" of the same seed first
 
 All share one split by patient or lesion; its test part is looked at by nobody. Seconds are those of
-epochs, training and validation; what precedes the first (audit, plan) is in the whole.
+epochs, training and validation; what precedes the first (audit, plan) is in the whole, and in
+what auto-half is given and takes.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from benchmarks.training import standings
 from benchmarks.training.epochs import PLAIN
 from benchmarks.training.sets import SETS, Split, prepare
 
+from sightline.recipes import load_recipe
 from sightline.runs import read_history
 
 PROGRAMS = ("plain", "recipe", "recipe-auto", "auto", "auto-half")
@@ -88,7 +91,7 @@ def main() -> None:
             if not asked.only_tables and not step.done.exists():
                 _train(step, split)
     done = [step for name in asked.sets for step in _steps(asked, name) if step.done.exists()]
-    report = standings.report([_figures(step) for step in done])
+    report = standings.report([figures(step) for step in done])
     report = {"machine": describe(), "quick": asked.quick, **report}
     print(*standings.lines(report), sep="\n")
     if asked.json:
@@ -161,34 +164,44 @@ def _ours(step: Step, split: Split) -> tuple[list[str], bool]:
     shutil.rmtree(step.folder, ignore_errors=True)
     recipe = "auto" if step.program.startswith("auto") else SETS[step.set_name].recipe
     changes = [f"seed={step.seed}", _METRICS]
-    if step.program == "auto-half":
-        changes.append(f"stop.minutes={_half_of_the_recipe(step) / 60:.3f}")
     if step.program == "recipe-auto":
         changes.append("precision=auto")
     if step.epochs:
         changes.append(f"train.epochs={step.epochs}")
     settings = [part for change in changes for part in ("--set", change)]
     how = ["--recipe", recipe, "--out", str(step.run), "--only-train", *settings]
+    if step.program == "auto-half":
+        how += ["--minutes", f"{_half_of_the_recipe(step) / 60:.3f}"]
     return [*train, str(split.manifest), *how], False
 
 
 def _half_of_the_recipe(step: Step) -> float:
-    """Return half the seconds that the published recipe took to its best epoch."""
-    recipe = dataclasses.replace(step, program="recipe", folder=step.folder.parent / "recipe")
-    if not recipe.done.exists():
-        raise SystemExit(f"auto-half needs {recipe.folder} first; race the program recipe as well.")
-    found = standings.best(recipe.history(), "val_loss")
-    if found is None:
-        raise SystemExit(f"{recipe.folder} has no finite val_loss, so it has no best epoch.")
-    return found[1] / 2
+    """Return the seconds of epochs that end in half the time of the recipe to its best."""
+    needed = [
+        dataclasses.replace(step, program=name, folder=step.folder.parent / name)
+        for name in ("recipe", "auto")
+    ]
+    for each in needed:
+        if not each.done.exists():
+            raise SystemExit(f"auto-half needs {each.folder} first; race {each.program} as well.")
+    recipe, auto = map(figures, needed)
+    until = standings.until_best(recipe)
+    if until is None or auto["resumed"]:
+        folders = " or ".join(str(each.folder) for each in needed)
+        raise SystemExit(f"{folders} was broken off, so nobody knows what it took: remove it.")
+    return until / 2 - standings.beside_epochs(auto)
 
 
-def _figures(step: Step) -> dict[str, Any]:
+def figures(step: Step) -> dict[str, Any]:
+    """Return what a finished training took, and its history."""
     told: dict[str, Any] = json.loads(step.done.read_text())
+    published = load_recipe(SETS[step.set_name].recipe)
+    own = load_recipe("auto") if step.program.startswith("auto") else published
     return {
         "set": step.set_name,
         "seed": step.seed,
         "program": step.program,
+        "kept": own.train.best,
         **told,
         "history": step.history(),
     }

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -329,6 +331,15 @@ def test_a_run_that_another_process_holds_is_refused_with_its_number(tmp_path: P
         expected = rf"{tmp_path} is in use by process {process.pid} on .+\. Wait for it"
         with pytest.raises(RunError, match=expected), locked(tmp_path):
             pass
+
+
+def test_one_who_only_looks_whether_a_run_is_held_blocks_nobody(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").write_text("process 7 on ward")
+    with (tmp_path / "run.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.1, looking.close).start()
+        with locked(tmp_path):
+            assert f"process {os.getpid()} on" in (tmp_path / "run.lock").read_text()
 
 
 def test_a_holder_that_was_killed_blocks_nobody(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def _processor() -> str:
         fields.setdefault(key.strip(), value.strip())
     name = fields.get("model name", platform.machine())
     numbers = f"family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"
-    return f"{name} ({numbers}, {fields.get('cpu MHz', '?')} MHz)"
+    return f"{name} ({numbers})"
 
 
 def _version(name: str) -> str:

@@ -5,9 +5,9 @@ Contenders of their own: one long turn each, in a process of its own.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,9 @@ from benchmarks.training.contenders import Turn
 from benchmarks.training.ours import Training
 
 from sightline.learning import training
-from sightline.learning.training import variables
+from sightline.learning.training import loop
 
 _FIRST, _LAST = 3, 30  # epochs of the slope, 1-based: the first two still settle
-
-
-class TimedKeeper(training.Keeper):
-    """A keeper that knows what its checkpoints took."""
-
-    def save(self, *arguments: Any, **named: Any) -> None:
-        """Write a checkpoint, timed."""
-        began = time.perf_counter()
-        super().save(*arguments, **named)
-        if not hasattr(self, "took"):
-            self.took: list[float] = []
-        self.took.append(time.perf_counter() - began)
 
 
 def checkpoints(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:
@@ -39,31 +27,38 @@ def checkpoints(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:
 
     def turn(seconds: float) -> dict[str, Any]:
         began = time.perf_counter()
-        clock, _ = one.train_for(seconds, keeper=TimedKeeper)
+        with _timed(loop._Loop, "save") as saving, _timed(training.Keeper, "save") as writing:
+            clock, _ = one.train_for(seconds)
         wall = time.perf_counter() - began
-        (keeper,) = one.keepers
-        writing = getattr(keeper, "took", [])
-        reading = statistics.median(_reading(one) for _ in range(3))
-        spent = sum(writing[:-1]) + reading * len(writing[:-1])
         return {
             "wall": wall,
             "epochs": len(clock.taken),
             "images_per_second": one.images * len(clock.taken) / wall,
             # The last is the one at the end of every training, whatever the cadence.
+            "saving": saving[:-1],
             "writing": writing[:-1],
-            "writing_at_the_end": writing[-1:],
-            "reading": reading,
-            "share": spent / wall if writing[:-1] else None,  # too short a turn says nothing
+            "saving_at_the_end": saving[-1:],
+            "share": sum(saving[:-1]) / wall if saving[:-1] else None,  # too short says nothing
         }
 
     return turn, {}
 
 
-def _reading(one: Training) -> float:
-    """Return the seconds that a copy of all variables takes, which the loop makes for each save."""
-    began = time.perf_counter()
-    variables.read(one.model)
-    return time.perf_counter() - began
+@contextmanager
+def _timed(owner: type, name: str) -> Iterator[list[float]]:
+    """Give the seconds that each call of a method takes."""
+    method, took = getattr(owner, name), []
+
+    def timed(*arguments: Any, **named: Any) -> None:
+        began = time.perf_counter()
+        method(*arguments, **named)
+        took.append(time.perf_counter() - began)
+
+    setattr(owner, name, timed)
+    try:
+        yield took
+    finally:
+        setattr(owner, name, method)
 
 
 def memory(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:

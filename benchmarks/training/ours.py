@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,6 @@ class Training:
     train: sl.Stream
     validation: sl.Stream
     scratch: Path
-    keepers: list[training.Keeper] = field(default_factory=list)
 
     @classmethod
     def of(cls, order: Mapping[str, Any], *, held: bool) -> Training:
@@ -98,22 +97,20 @@ class Training:
         return cls(plan, compiled(plan), train, validation, Path(order["scratch"]))
 
     def train_for(
-        self, seconds: float, *, epochs: int = NEVER, keeper: type[training.Keeper] | None = None
+        self, seconds: float, *, epochs: int = NEVER
     ) -> tuple[Clock, list[dict[str, Any]]]:
         """Train in a new run folder; return the clock and the lines of the history.
 
         Args:
             seconds: Whole epochs, until so many have passed.
             epochs: Or so many epochs.
-            keeper: What keeps them; the last one stays in `keepers`.
         """
         path = self.scratch / "run"
         shutil.rmtree(path, ignore_errors=True)
         runs.create_run(path)
         (path / "recipe.toml").write_text(dump_recipe(self.plan.recipe), "utf-8")
         names = self.plan.manifest.class_names
-        kept = (keeper or training.Keeper)(path, self.plan.recipe, names, sl.Silent())
-        self.keepers = [kept]
+        kept = training.Keeper(path, self.plan.recipe, names, sl.Silent())
         clock = Clock(len(self.train), seconds, epochs)
         with closing(kept):
             training.fit(

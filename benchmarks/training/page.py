@@ -1,6 +1,6 @@
-"""The figures as text: lines for the terminal, tables for docs/training.md.
+"""The figures as text: lines for the terminal, tables for docs/benchmarks-training.md.
 
-    python -m benchmarks.training.page train.json docs/training.md [race.json]
+    python -m benchmarks.training.page train.json docs/benchmarks-training.md [race.json]
 
 writes the tables anew between the page's markers; the rest of the page stays.
 """
@@ -64,7 +64,14 @@ HEADS = {
         *("stream over memory", "GFLOP/s", "matrix product", "share"),
     ),
     "epochs": ("set", "who", "first epoch, s", "later epochs, s", "ours float32", "ours auto"),
-    "checkpoints": ("recipe", "share", "seconds each", "copying", "img/s saved", "not saved"),
+    "checkpoints": (
+        "recipe",
+        "share",
+        "seconds each",
+        "of that writing",
+        "img/s saved",
+        "not saved",
+    ),
     "memory": ("recipe", "release_memory", "MB an epoch", "MB at epoch 3", "MB at the end"),
 }
 
@@ -111,8 +118,8 @@ def checkpoint_rows(one: Figures) -> list[tuple[str, ...]]:
         (
             one["work"],
             f"{one['share']['median']:.2%}" if one["share"] else "none was due",
+            ", ".join(f"{seconds:.2f}" for seconds in saved["saving"]),
             ", ".join(f"{seconds:.2f}" for seconds in saved["writing"]),
-            f"{saved['reading']:.3f}",
             f"{saved['images_per_second']:.0f}",
             f"{plain[0]['images_per_second']:.0f}" if plain else "not run",
         )

@@ -12,7 +12,7 @@ import polars as pl
 import sightline as sl
 
 _COPY = re.compile(r"\(\d+\)$")  # "ISIC_0024310(1)" is a copy of ISIC_0024310
-_PATIENT = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
+PATIENT = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _scanned(one: ImageSet, data: Path, out: Path) -> sl.Manifest:
         return sl.scan(
             folder, labels=labels, path_col="path", label_col="label", group_col="lesion"
         )
-    return sl.scan(folder, group_regex=_PATIENT)
+    return sl.scan(folder, group_regex=PATIENT)
 
 
 def _with_lesions(folder: Path, metadata: Path, labels: Path) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from benchmarks.training.targets import Verdict
 
-Training = Mapping[str, Any]  # set, seed, program, wall, resumed, history
+# set, seed, program, kept (the column whose best epoch's weights are kept), wall, resumed, history
+Training = Mapping[str, Any]
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 SOONER = 3.0  # `auto` to the published recipe's best
-_LOWER = {"val_loss": True, "val_auc": False}
+HALF = 0.5
+_RACED = ("val_loss", "val_auc")
 _JUDGED = ("val_loss", "val_balanced_accuracy", "val_auc")
 _SOURCES = ("recipe", "plain")  # whose best is to be reached
 
@@ -78,21 +79,43 @@ def reached(history: list[Mapping[str, Any]], column: str, wanted: float) -> flo
     return None
 
 
+def until_best(training: Training) -> float | None:
+    """Return the seconds from the start of a training until its best epoch ended.
+
+    The best is that of val_loss, or whose weights are kept: the earlier one. None where nobody
+    knows, because the training was broken off, or had no finite value.
+    """
+    found = [best(training["history"], column) for column in ("val_loss", training["kept"])]
+    ends = [each[1] for each in found if each is not None]
+    return beside_epochs(training) + min(ends) if ends and not training["resumed"] else None
+
+
+def beside_epochs(training: Training) -> float:
+    """Return the seconds of a whole training that are of no epoch: audit, plan, start and end."""
+    return float(training["wall"]) - sum(row["seconds"] for row in training["history"])
+
+
 def _as_good(column: str, value: float, wanted: float, *, strictly: bool = False) -> bool:
     if value == wanted:
         return not strictly
-    return (value < wanted) == _LOWER[column]
+    return (value < wanted) == column.endswith("loss")
 
 
 def _races(mine: Training, trainings: list[Training]) -> Iterable[dict[str, Any]]:
-    """Yield how soon an `auto` came to the best of each published training of its set and seed."""
+    """Yield how soon an `auto` came to the best of each published training of its set and seed.
+
+    Seconds are those of epochs; the ratio counts what is beside them as well, audit and plan.
+    """
     if mine["program"] != "auto":
         return
     for other in trainings:
         same = (other["set"], other["seed"]) == (mine["set"], mine["seed"])
         if not same or other["program"] not in _SOURCES:
             continue
-        for column in _LOWER:
+        if mine["resumed"] or other["resumed"]:
+            continue  # nobody knows what it took
+        starts = beside_epochs(other), beside_epochs(mine)
+        for column in _RACED:
             target = best(other["history"], column)
             if target is None:
                 continue
@@ -106,12 +129,14 @@ def _races(mine: Training, trainings: list[Training]) -> Iterable[dict[str, Any]
                 "wanted": wanted,
                 "theirs": theirs,
                 "ours": ours,
-                "ratio": None if ours is None else theirs / ours,
+                "ratio": None if ours is None else (theirs + starts[0]) / (ours + starts[1]),
+                "of_epochs": None if ours is None else theirs / ours,
             }
 
 
 def _race_table(races: list[dict[str, Any]]) -> Table:
-    head = ("set", "best of", "seed", "column", "its best", "its s", "auto's s", "times sooner")
+    head = ("set", "best of", "seed", "column", "its best", "its s", "auto's s")
+    head = (*head, "times sooner", "of epochs alone")
     rows: list[tuple[str, ...]] = [
         (
             race["set"],
@@ -122,63 +147,67 @@ def _race_table(races: list[dict[str, Any]]) -> Table:
             f"{race['theirs']:.0f}",
             "never" if race["ours"] is None else f"{race['ours']:.0f}",
             "" if race["ratio"] is None else f"{race['ratio']:.2f}",
+            "" if race["ratio"] is None else f"{race['of_epochs']:.2f}",
         )
         for race in races
     ]
     return head, rows
 
 
-def _halves(trainings: list[Training]) -> dict[tuple[str, str], list[list[dict[str, float]]]]:
-    """Return, by set and whose recipe, [its best epoch, that of `auto` in half the time] a seed.
-
-    The best epoch is that of the best val_loss, whose weights are kept, and the time is that until
-    it ended. Where no epoch of `auto` ended in half of it, its figures are NaN.
-    """
-    found: dict[tuple[str, str], list[list[dict[str, float]]]] = {}
+def _halves(trainings: list[Training]) -> dict[tuple[str, str], list[tuple[Training, Training]]]:
+    """Return, by set and whose recipe, [its training, that of `auto` in half the time] a seed."""
+    found: dict[tuple[str, str], list[tuple[Training, Training]]] = {}
     for mine in trainings:
         for other in trainings:
             same = (other["set"], other["seed"]) == (mine["set"], mine["seed"])
-            if mine["program"] != "auto" or other["program"] not in _SOURCES or not same:
-                continue
-            target = best(other["history"], "val_loss")
-            if target is None:
-                continue
-            until = _until(mine["history"], target[1] / 2)
-            pair = [
-                {column: _at_best(history, column) for column in _JUDGED}
-                for history in (other["history"], until)
-            ]
-            pair[0]["seconds"], pair[1]["seconds"] = target[1], target[1] / 2
-            found.setdefault((mine["set"], other["program"]), []).append(pair)
+            if mine["program"] == "auto-half" and other["program"] in _SOURCES and same:
+                found.setdefault((mine["set"], other["program"]), []).append((other, mine))
     return found
 
 
-def _until(history: list[Mapping[str, Any]], seconds: float) -> list[Mapping[str, Any]]:
-    ends = itertools.accumulate(row["seconds"] for row in history)
-    return [row for row, end in zip(history, ends, strict=True) if end <= seconds]
-
-
 def _half_table(trainings: list[Training]) -> Table:
-    head = ("set", "who", "seeds", "seconds", *_JUDGED)
+    head = ("set", "who", "seeds", "epochs", "s to the best", "whole s", *_JUDGED)
     rows = []
     for (name, program), pairs in _halves(trainings).items():
-        for place, who in enumerate((program, f"auto beside {program}")):
-            ones = [pair[place] for pair in pairs]
-            told = [_mean([one[column] for one in ones]) for column in _JUDGED]
-            seconds = _mean([one["seconds"] for one in ones], 0)
-            rows.append((name, who, str(len(ones)), seconds, *told))
+        for ones, who in zip(zip(*pairs, strict=True), (program, "auto-half"), strict=True):
+            ends = [until_best(one) or math.nan for one in ones]
+            rows.append(
+                (
+                    name,
+                    who if who == program else f"{who}, beside {program}",
+                    str(len(ones)),
+                    _mean([len(one["history"]) for one in ones], 0),
+                    _mean(ends, 0),
+                    _mean([one["wall"] for one in ones if not one["resumed"]], 0),
+                    *(_mean([_at_best(one, column) for one in ones]) for column in _JUDGED),
+                )
+            )
     return head, rows
 
 
 def _better(trainings: list[Training]) -> Iterable[Verdict]:
-    """Yield whether `auto` is better on the mean of the seeds, in half the time."""
+    """Yield whether `auto` is better on the mean of the seeds, and whether it took half the time.
+
+    The time is that of all of its command, over that of the other's until its best epoch.
+    """
     for (name, program), pairs in _halves(trainings).items():
         for column in _JUDGED[1:]:
             theirs, ours = (
-                statistics.mean(pair[place][column] for pair in pairs) for place in (0, 1)
+                statistics.mean(_at_best(pair[place], column) for pair in pairs) for place in (0, 1)
             )
             what = f"{column} of auto in half the time of {program} to its best, {name}"
-            yield Verdict(what, f"> {theirs:.4f}", f"{ours:.4f}", ours > theirs)
+            known = math.isfinite(theirs)  # the plain programs do not tell all columns
+            reached = ours > theirs if known else None
+            yield Verdict(what, f"> {theirs:.4f}" if known else "", f"{ours:.4f}", reached)
+        shares = [
+            mine["wall"] / until
+            for other, mine in pairs
+            if (until := until_best(other)) is not None and not mine["resumed"]
+        ]
+        if shares:
+            what = f"time of auto-half over that of {program} to its best, {name}"
+            told = ", ".join(f"{share:.2f}" for share in shares)
+            yield Verdict(what, f"<= {HALF:g}", told, max(shares) <= HALF)
 
 
 def _whole_table(trainings: list[Training]) -> Table:
@@ -199,10 +228,7 @@ def _whole_table(trainings: list[Training]) -> Table:
                 _mean([sum(row["seconds"] for row in history) for history in histories], 0),
                 _mean(whole, 0),
                 _mean(to_best, 0),
-                *(
-                    _mean([_at_best(history, column) for history in histories])
-                    for column in columns
-                ),
+                *(_mean([_at_best(one, column) for one in group]) for column in columns),
             )
         )
     return (*head, *columns), rows
@@ -226,8 +252,8 @@ def _pairs(trainings: list[Training]) -> Iterable[tuple[str, list[float], list[f
         if program == "recipe" and other:
             yield (
                 name,
-                [_at_best(training["history"], "val_accuracy") for training in group],
-                [_at_best(training["history"], "val_accuracy") for training in other],
+                [_at_best(training, "val_accuracy") for training in group],
+                [_at_best(training, "val_accuracy") for training in other],
             )
 
 
@@ -263,11 +289,14 @@ def _grouped(trainings: list[Training]) -> dict[tuple[str, str], list[Training]]
     return groups
 
 
-def _at_best(history: list[Mapping[str, Any]], column: str) -> float:
-    """Return a column in the epoch of the best val_loss; NaN without."""
-    pick: Callable[[Mapping[str, Any]], float] = lambda row: row["val_loss"]  # noqa: E731
-    finite = [row for row in history if math.isfinite(row["val_loss"])]
-    return float(min(finite, key=pick).get(column, math.nan)) if finite else math.nan
+def _at_best(training: Training, column: str) -> float:
+    """Return a column in the epoch whose weights are kept; NaN without."""
+    kept = training["kept"]
+    sign = 1.0 if kept.endswith("loss") else -1.0
+    finite = [row for row in training["history"] if math.isfinite(row[kept])]
+    if not finite:
+        return math.nan
+    return float(min(finite, key=lambda row: sign * row[kept]).get(column, math.nan))
 
 
 def _mean(values: list[float], digits: int = 4) -> str:

@@ -58,7 +58,7 @@ def newest_step(run: Path) -> str:
     return found[-1].parent.name if found else ""
 
 
-_TIMES = {"seconds", "waiting", "computing", "spent", "longest"}
+_TIMES = {"seconds", "waiting", "computing", "clock"}
 _COLUMNS = ("seconds", "seconds_waiting", "seconds_computing", "images_per_second", "memory_mb")
 
 

@@ -91,7 +91,10 @@ NO_MATTER = {
 # it is one, too; what it refuses itself, the tests of the stream show.
 GUARDS = "meta/stream/stream/"
 # Seconds that all saved times are raised by, so that they show in times that are never the same.
-AGES = {"seconds": 1000, "spent": 3000, "longest": 7000, "waiting": 11000, "computing": 13000}
+AGES = {
+    **{"seconds": 1000, "spent": 3000, "first": 5000, "longest": 7000},
+    **{"waiting": 11000, "computing": 13000},
+}
 AGE = 500  # s: what times are rounded down to
 
 Item = tuple[str, ...]
@@ -152,9 +155,13 @@ def at_the_start(run: Path, saved: Checkpoint, later: Mapping[str, Any]) -> dict
 def aged(saved: Checkpoint) -> Checkpoint:
     """Return a checkpoint of a training that has taken hours."""
     meta = _copied(saved.meta)
-    for place in (meta["standing"], meta["standing"]["tally"]):
+    for place in _timed(meta["standing"]):
         place |= {name: place[name] + more for name, more in AGES.items() if name in place}
     return Checkpoint(saved.path, saved.tensors, meta)
+
+
+def _timed(standing: dict[str, Any]) -> list[dict[str, Any]]:
+    return [standing, standing["clock"], standing["tally"]]
 
 
 def ages(run: Path) -> Any:
@@ -162,7 +169,7 @@ def ages(run: Path) -> Any:
     saved, _ = runs.load_checkpoint(run)
     assert saved is not None
     names = ("seconds", "seconds_waiting", "seconds_computing")
-    places = [saved.meta["standing"], saved.meta["standing"]["tally"]]
+    places = _timed(saved.meta["standing"])
     return [
         *({name: place[name] // AGE for name in AGES if name in place} for place in places),
         *([row[name] // AGE for name in names] for row in runs.read_history(run / "history.jsonl")),

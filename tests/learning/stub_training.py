@@ -73,7 +73,7 @@ CHANGES: dict[str, Any] = {
 KILLED = 137
 TIMES = {  # and memory: no two trainings have the same
     *("seconds", "seconds_waiting", "seconds_computing", "images_per_second", "memory_mb"),
-    *("waiting", "computing", "spent", "longest"),
+    *("waiting", "computing", "clock"),
 }
 
 

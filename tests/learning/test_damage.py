@@ -19,7 +19,9 @@ SETTINGS = {"train__epochs": 2, "checkpoint__steps": 1}
 
 @pytest.fixture(scope="module")
 def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
-    return train(pictures, tmp_path_factory.mktemp("runs") / "whole", **SETTINGS)
+    run = train(pictures, tmp_path_factory.mktemp("runs") / "whole", **SETTINGS)
+    sl.evaluate(run, split="validation", progress=sl.Silent())
+    return run
 
 
 @pytest.fixture
@@ -73,12 +75,19 @@ def uses(run: Path, image: Path) -> dict[str, Callable[[Lines], object]]:
         "findings": lambda _: sl.open_run(run).findings,
         "manifest": lambda _: sl.open_run(run).manifest.table.to_dicts(),
         "classes": lambda _: sl.open_run(run).manifest.class_names,
+        "figures": lambda _: [each.to_dict() for each in sl.open_run(run).evaluations],
+        "predictions": lambda _: told_of(sl.open_run(run).predictions("validation", "best")),
         "best": lambda lines: sl.predict(run, image, progress=lines).table.to_dicts(),
         "last": lambda lines: sl.predict(
             run, image, weights="last", progress=lines
         ).table.to_dicts(),
         "resume": lambda lines: sl.train(resume=run, only_train=True, progress=lines).info["state"],
     }
+
+
+def told_of(predictions: sl.Predictions) -> object:
+    rows = predictions.to_table().to_dicts()
+    return rows, predictions.model_fingerprint, predictions.weights, predictions.epoch
 
 
 def tried(use: Callable[[Lines], object]) -> tuple[str, list[str]]:
@@ -96,6 +105,7 @@ def tried(use: Callable[[Lines], object]) -> tuple[str, list[str]]:
     [
         *("recipe.toml", "run.json", "model.json", "history.jsonl", "best.safetensors"),
         *("manifest.parquet", "manifest.parquet.npy", "plan.txt", "audit.json"),
+        *("evaluation.json", "predictions/validation-best.parquet"),
         *("checkpoints/best.safetensors", "checkpoints/*/meta.json"),
         *("checkpoints/*/state.safetensors", "checkpoints/*/SHA256"),
     ],

@@ -69,6 +69,14 @@ def test_an_epoch_that_was_begun_cannot_be_left_out(pictures: Path, tmp_path: Pa
         gone_on(run, train__epochs=1)
 
 
+def test_automatic_epochs_are_refused_in_the_middle_of_a_training(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = train(pictures, tmp_path / "run", callbacks=[StopAt(1)], **FEW)
+    with pytest.raises(sl.RecipeError, match=r"was to have \d+: give a number instead of auto"):
+        gone_on(run, train__epochs="auto")
+
+
 def test_as_many_epochs_as_were_done_end_a_training(pictures: Path, tmp_path: Path) -> None:
     stop = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: setattr(stop.model, "stop_training", True)

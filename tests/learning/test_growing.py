@@ -44,6 +44,14 @@ class Sizes(keras.callbacks.Callback):
         self.model.train_on_batch = noting
 
 
+class Compiled(Sizes):
+    """Notes the sizes of the steps that a resume compiles, too."""
+
+    def __init__(self, seen: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.seen = seen
+
+
 @pytest.fixture(scope="module")
 def grown(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[sl.Run, Sizes]:
     sizes = Sizes()
@@ -66,6 +74,24 @@ def test_where_there_are_fewer_epochs_than_sizes_the_last_one_is_whole(
     run = train(pictures, tmp_path / "run", callbacks=[sizes], **(GROWING | three))
     assert set(sizes.seen) == {(24, 32)}
     assert any("(the last 1 of these: there are no more epochs)" in line for line in run.plan)
+
+
+def test_stopped_with_fewer_epochs_than_sizes_it_ends_as_if_it_had_not(
+    pictures: Path, tmp_path: Path
+) -> None:
+    # Nothing may be compiled that is left out: other code would compute what comes after it.
+    few = GROWING | {"train__epochs": 2, "data__grow": [0.25, 0.5, 1.0]}
+    whole = train(pictures, tmp_path / "whole", **few)
+    stopped = train(pictures, tmp_path / "run", callbacks=[StopAt(STEPS + 2)], **few)
+    compiled: list[tuple[int, ...]] = []
+    resumed = sl.train(
+        resume=stopped.path,
+        only_train=True,
+        callbacks=[Compiled(compiled)],
+        progress=sl.Silent(),
+    )
+    assert differing(resumed, whole) == []
+    assert set(compiled) == {(12, 16), (24, 32)}
 
 
 def test_what_is_kept_takes_whole_images(grown: tuple[sl.Run, Sizes]) -> None:

@@ -65,6 +65,29 @@ class Onlooker(keras.callbacks.Callback):
         self.logs["train"] = dict(logs)
 
 
+class Timer(keras.callbacks.Callback):
+    """Sets up at an epoch's beginning what it uses at its end, and has no state."""
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self.begun = epoch
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        assert self.begun == epoch
+        del self.begun
+
+
+@pytest.mark.parametrize("step", [2, 5])  # within an epoch, and between two
+def test_a_callback_that_begins_anew_is_told_of_the_epoch_in_hand(
+    step: int, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    stopped = train(pictures, out, callbacks=[Timer(), StopAt(step)], **FEW)
+    again = sl.train(
+        resume=stopped.path, only_train=True, callbacks=[Timer()], progress=sl.Silent()
+    )
+    assert again.info["state"] == "finished"
+
+
 @pytest.fixture(scope="module", params=[0.0, 0.9])
 def tested(
     request: pytest.FixtureRequest, pictures: Path, tmp_path_factory: pytest.TempPathFactory
@@ -162,4 +185,4 @@ def test_the_time_of_callbacks_after_an_epoch_counts_for_the_limit(
     run = train(pictures, tmp_path / "run", callbacks=[sleep], train__epochs=2)
     saved, _ = load_checkpoint(run.path)
     assert saved is not None
-    assert saved.meta["standing"]["spent"] > run.history["seconds"].sum() + 0.39
+    assert saved.meta["standing"]["clock"]["spent"] > run.history["seconds"].sum() + 0.39

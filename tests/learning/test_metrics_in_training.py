@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import AfterSteps, Spoiler, train, write_splits
+from tiny import AfterSteps, Lines, Spoiler, train, write_splits
 
 import sightline as sl
 from sightline.data.stream import Stream, StreamConfig
@@ -116,14 +116,18 @@ def test_an_area_that_is_not_defined_is_never_better(tmp_path: Path) -> None:
         path.write_bytes(ruined)
         os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
+    lines = Lines()
     run = train(
         folder,
         tmp_path / "run",
         callbacks=[keras.callbacks.LambdaCallback(on_train_begin=ruin)],
+        progress=lines,
         train__best="val_auc",
     )
     assert all(math.isnan(value) for value in run.history["val_auc"])
     assert run.history.best_epoch == 0
+    words = "val_auc has no value in epoch 1, so the epoch counts as no better."
+    assert [line.startswith(words) for line in lines.said if "has no value" in line] == [True]
 
 
 class StopAfter(AfterSteps):

@@ -100,7 +100,7 @@ def differing(one: sl.Run, other: sl.Run) -> list[str]:
 def without_times(meta: Any) -> dict[str, Any]:
     plain = json.loads(json.dumps(meta))
     plain["standing"]["tally"] |= {"waiting": 0, "computing": 0}
-    plain["standing"] |= {"spent": 0, "longest": 0}
+    del plain["standing"]["clock"]
     del plain["callbacks"]  # who stopped it is not the same
     plain["identity"].pop("manifest", None)
     return plain

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from tiny import small_recipe
 
-from sightline.learning.training.schedules import LearningRate, Watch, another_fits
+from sightline.learning.training.schedules import LearningRate, Watch
 from sightline.learning.training.standing import Standing
 from sightline.recipes import load_recipe
 from sightline.recipes.sections import Column
@@ -251,48 +251,6 @@ def test_nan_is_never_better() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "spent", "longest", "fits"),
-    [
-        (0.0, 9e9, 9e9, True),  # no limit
-        (1.0, 0.0, 0.0, True),  # the first epoch
-        (1.0, 30.0, 30.0, True),
-        (1.0, 30.0, 30.1, False),
-        (1.0, 61.0, 1.0, False),
-    ],
-)
-def test_another_epoch_fits_if_it_ends_in_time_being_as_long_as_the_longest(
-    minutes: float, spent: float, longest: float, fits: bool
-) -> None:
-    assert another_fits(minutes, spent=spent, longest=longest) is fits
-
-
-def standing_after(*seconds: float) -> Standing:
-    standing = Standing.of(small_recipe(), STEPS, 2)
-    for each in seconds:
-        standing.epoch_done(each)
-    return standing
-
-
-def test_the_time_of_all_epochs_counts_and_the_longest_is_expected() -> None:
-    standing = standing_after(20.0, 10.0)  # of 60; another 20 fit twice, not three times
-    assert not standing.is_late(1.0)
-    standing.epoch_done(10.1)
-    assert standing.is_late(1.0)
-
-
-def test_an_epoch_that_has_begun_is_not_broken_off() -> None:
-    standing = standing_after(59.0)
-    standing.batch = 1
-    assert not standing.is_late(1.0)
-
-
-def test_what_is_called_and_saved_after_an_epoch_counts_for_it() -> None:
-    standing = standing_after(10.0, 10.0)
-    standing.latest_took(21.0)
-    assert (standing.spent, standing.longest) == (31.0, 21.0)
-
-
-@pytest.mark.parametrize(
     ("planned", "parts"), [(4, [0, 0, 1, 1, 1, 1]), (1, [1] * 6), (6, [0, 0, 0, 1, 1, 1])]
 )
 def test_parts_are_those_of_the_epochs_that_a_training_began_with(
@@ -304,9 +262,3 @@ def test_parts_are_those_of_the_epochs_that_a_training_began_with(
         standing.epoch = epoch
         found.append(standing.part(2))
     assert found == parts
-
-
-def test_the_time_of_earlier_processes_counts() -> None:
-    standing = standing_after()
-    standing.restore(json.loads(json.dumps(standing_after(40.0).to_dict())))
-    assert standing.is_late(1.0)

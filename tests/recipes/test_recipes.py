@@ -454,6 +454,13 @@ def test_the_average_of_the_weights_spans_a_share_of_the_steps(
     assert bool(reasons) == bool(decay)
 
 
+def test_gradients_of_more_steps_than_there_are_are_refused() -> None:
+    recipe = load_recipe("basic", ["train.epochs=2", "train.batch_size=32", "train.accumulate=7"])
+    resolve_length(recipe, 97, 1.0)  # 8 steps
+    with pytest.raises(RecipeError, match=r"train\.accumulate 7 is more than all 6 steps"):
+        resolve_length(recipe, 96, 1.0)
+
+
 def test_given_epochs_stay_and_nothing_is_said() -> None:
     recipe = load_recipe("basic")
     assert resolve_length(recipe, 1000, 1.0) == (recipe, [])

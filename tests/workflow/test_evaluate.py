@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import sightline as sl
+from sightline.runs import write_sealed
 
 MakePhotos = Callable[..., Path]
 PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
@@ -280,8 +282,9 @@ def moved(run: sl.Run, put_manifest: PutManifest, tmp_path: Path) -> sl.Run:
     manifest = run.manifest
     where = tmp_path / "gone"
     run = put_manifest(run, sl.Manifest.make(where, manifest.table))
-    figures = (run.path / "evaluation.json").read_text("utf-8")
-    (run.path / "evaluation.json").write_text(figures.replace(str(manifest.root), str(where)))
+    path = run.path / "evaluation.json"
+    figures = json.loads(path.read_text("utf-8").replace(str(manifest.root), str(where)))
+    write_sealed(path, {"evaluations": figures["evaluations"]})
     return run
 
 

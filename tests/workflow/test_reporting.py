@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import sightline as sl
+from sightline.runs import write_sealed
 
 MakePhotos = Callable[..., Path]
 PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
@@ -129,7 +130,7 @@ def test_rounding_makes_no_headline_perfect(run: sl.Run) -> None:
     kept = json.loads(path.read_text("utf-8"))
     for judged in kept["evaluations"]:
         judged["metrics"] |= {"accuracy": 0.9996, "balanced_accuracy": 0.9996}
-    path.write_text(json.dumps(kept))
+    write_sealed(path, {"evaluations": kept["evaluations"]})
     assert "Test accuracy > 99.9%, balanced accuracy > 99.9% on 2 images." in headline(run)
 
 

@@ -28,8 +28,8 @@ def train(
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="Time to train: no epoch is begun that would end later, and an automatic number "
-            "of epochs is planned for it. What a resumed run took before counts."
+            help="Time to train: no epoch is begun that is expected to end later, and an automatic "
+            "number of epochs is planned for it. What a resumed run took before counts."
         ),
     ] = None,
     out: Annotated[

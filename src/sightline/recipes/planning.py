@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from sightline.errors import RecipeError
 from sightline.recipes.loading import change_recipe
 from sightline.recipes.schema import Recipe
 from sightline.records import DataFacts
@@ -96,6 +97,9 @@ def resolve_length(
         train_count: Training images.
         images_per_second: Training images over the seconds of a whole epoch: reading, computing
             and validating.
+
+    Raises:
+        RecipeError: Gradients of more steps are accumulated than there are.
     """
     changes: dict[str, Any] = {}
     reasons: list[str] = []
@@ -112,8 +116,13 @@ def resolve_length(
         epochs = int(min(max(affordable, fewest), most))
         changes["train.epochs"] = epochs
         reasons.append(f"{epochs} epochs: {_why(affordable, (fewest, most), minutes)}")
+    steps = epochs * epoch_steps
+    if recipe.train.accumulate > steps:
+        raise RecipeError(
+            f"train.accumulate {recipe.train.accumulate} is more than all {steps:,} steps of this "
+            "training, so the weights would never change. Lower it, or train more epochs."
+        )
     if recipe.train.weight_average == "auto":
-        steps = epochs * epoch_steps
         span = min(max(epoch_steps * _AVERAGED, _SHORTEST_AVERAGE), _LONGEST_AVERAGE)
         span = max(min(span, steps * _MOST_AVERAGED), 1.0)
         changes["train.weight_average"] = round(1 - 1 / span, 4)

@@ -251,7 +251,7 @@ class StopSection(Section):
         monitor: The column watched.
         patience: Epochs without a better value before stopping; 0 = never stop early.
         min_delta: A change smaller than this is not better.
-        minutes: No epoch is begun that would end later than this after the start; 0 = no limit.
+        minutes: No epoch begins that is expected to end later than this after the start; 0 = none.
     """
 
     monitor: Column = "val_loss"

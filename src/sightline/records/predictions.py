@@ -112,13 +112,13 @@ class Predictions:
         """Return the predictions that `save` wrote.
 
         Raises:
-            DataError: The file is missing or is not such a file.
+            DataError: The file is missing, is not such a file, or is damaged.
         """
         try:
             about = pl.read_parquet_metadata(path)
             table = pl.read_parquet(path, glob=False)
             columns = [name for name in table.columns if name.startswith(_PROBABILITY_PREFIX)]
-            return cls(
+            found = cls(
                 tuple(name.removeprefix(_PROBABILITY_PREFIX) for name in columns),
                 table.select(_TABLE_SCHEMA.names()),
                 table.select(pl.col(columns).fill_null(np.nan)).to_numpy().astype(np.float32),
@@ -126,8 +126,12 @@ class Predictions:
                 "last" if about["weights"] == "last" else "best",
                 int(about["epoch"]),
             )
+            promised = about["sha256"]
         except (OSError, KeyError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{path} holds no predictions that can be read: {error}") from error
+        if found._seal() != promised:
+            raise DataError(f"{path} is damaged: its predictions are not those written there")
+        return found
 
     def scored(self) -> Predictions:
         """Return the rows that were read and have a label: those that can be judged.
@@ -201,8 +205,13 @@ class Predictions:
                 "weights": self.weights,
                 "epoch": str(self.epoch),
                 "content_hash": self.content_hash(),
+                "sha256": self._seal(),
             },
         )
+
+    def _seal(self) -> str:
+        about = (self.content_hash(), self.model_fingerprint, self.weights, self.epoch)
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def content_hash(self) -> str:
         """Return the sha256 of classes, ids, labels, groups, reasons and probabilities.

@@ -24,7 +24,7 @@ from sightline.runs.files import (
     write_tensors,
 )
 
-CHECKPOINT_VERSION = 3  # of what `meta` holds: a training goes on from its own version alone
+CHECKPOINT_VERSION = 4  # of what `meta` holds: a training goes on from its own version alone
 GENERATIONS = 2  # kept: if the newest is damaged on the disk, the one before it is used
 _NAME = re.compile(r"step-(?P<step>\d+)(\.(?P<again>\d+))?")
 _TENSORS, _META, _SUMS = "state.safetensors", "meta.json", "SHA256"

@@ -28,7 +28,7 @@ from sightline.records import (
 from sightline.runs.best import BEST, read_best
 from sightline.runs.checkpoints import load_checkpoint
 from sightline.runs.epochs import read_history
-from sightline.runs.files import Tensors, file_sha256, read_json, tensors_sha256
+from sightline.runs.files import SEAL, Tensors, file_sha256, read_json, tensors_sha256
 from sightline.runs.places import NETWORK, is_held
 from sightline.runs.sums import is_as_written, refuse_changed, seals
 
@@ -227,8 +227,16 @@ class Run:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """Everything that was evaluated so far, one entry a data set and weights."""
-        return Evaluation.load_all(self.path / "evaluation.json")
+        """Everything that was evaluated so far, one entry a data set and weights.
+
+        Raises:
+            RunError: The file is damaged, or was changed by hand.
+        """
+        path = self.path / "evaluation.json"
+        found = Evaluation.load_all(path)
+        if found and (others := read_json(path).keys() - {"evaluations", SEAL}):
+            raise RunError(f"{path} is damaged: {others.pop()!r} does not belong there")
+        return found
 
     def predictions_path(self, source: str, weights: Weights) -> Path:
         """Return where the predictions of a split or of an external set are kept."""

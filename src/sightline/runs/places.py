@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from sightline.errors import RunError
 from sightline.runs.files import is_unfinished, make_folder
@@ -18,6 +20,8 @@ _BEGUN = {  # of a training that never came to its first step: run.json is writt
     *("run.lock", "run.log", "recipe.toml", "manifest.parquet", "manifest.parquet.npy"),
     *("audit.json", "plan.txt", NETWORK),
 }
+
+_TRIES, _PAUSE = 10, 0.05  # s; to look whether a folder is locked takes far less
 
 
 def check_new(path: Path) -> None:
@@ -93,7 +97,7 @@ def locked(path: Path) -> Iterator[None]:
         ) from error
     with opened as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except OSError as error:
             file.seek(0)
             raise lock_refused(path, error, holder=file.read().strip()) from error
@@ -101,6 +105,21 @@ def locked(path: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock a file; one who only looks whether it is locked (`is_held`) is waited for.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+        OSError: It cannot be locked.
+    """
+    for _ in range(_TRIES):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

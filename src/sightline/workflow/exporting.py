@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -103,22 +104,22 @@ def export(
         tried = _tried(opened)
         step.advance()
         about = _description(opened, kept, format, preprocessing)
-        agreement = _write(path, model, opened, tried, format, preprocessing)
-        step.advance()
-        units = model.output_shape[-1]
-        about |= {
-            "output": _output(class_names, units),
-            "precision": _precision(opened),
-            "versions": {**opened.info.get("packages", {}), **agreement.versions},
-            "checked": {
-                "images": len(tried.pixels),
-                "of": tried.words,
-                "greatest_difference": agreement.difference,
-                "with": dict(agreement.versions),
-            },
-            "sha256": _digest(path),
-        }
-        runs.write_json(_beside(path), about)
+        with _hidden(path) as written:
+            agreement = _write(written, model, opened, tried, format, preprocessing)
+            step.advance()
+            about |= {
+                "output": _output(class_names, model.output_shape[-1]),
+                "precision": _precision(opened),
+                "versions": {**opened.info.get("packages", {}), **agreement.versions},
+                "checked": {
+                    "images": len(tried.pixels),
+                    "of": tried.words,
+                    "greatest_difference": agreement.difference,
+                    "with": dict(agreement.versions),
+                },
+                "sha256": _digest(written),
+            }
+            _put(written, path, about)
         step.advance()
     return path
 
@@ -228,7 +229,7 @@ def _images(manifest: Manifest, config: StreamConfig) -> npt.NDArray[np.float32]
 def _write(
     path: Path, model: keras.Model, run: Run, tried: _Tried, kind: Format, preprocessing: bool
 ) -> Agreement:
-    """Write and check an export, and put it in its place in one step."""
+    """Write and check an export."""
     from sightline.learning.models import exported, kept
 
     network = run.network
@@ -236,18 +237,32 @@ def _write(
     modules = sorted(set(own.values()) - {""})
     whole = exported.outward(model, run.recipe, kind) if preprocessing else model
     sample = _sample(model, run.recipe, tried, preprocessing)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    agreement = exported.checked(
-        beside, lambda place: exported.save(whole, place, kind), sample, modules
-    )
+    return exported.checked(path, lambda place: exported.save(whole, place, kind), sample, modules)
+
+
+@contextmanager
+def _hidden(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` to write to; what is still there in the end is removed."""
+    from sightline.learning.models import exported
+
+    hidden = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        _beside(path).unlink(missing_ok=True)  # what it says is not about the new one
-        exported.remove(path)
-        beside.replace(path)
+        yield hidden
     finally:
-        exported.remove(beside)
-    return agreement
+        exported.remove(hidden)
+
+
+def _put(written: Path, path: Path, about: Mapping[str, Any]) -> None:
+    """Put an export in its place, and what is said of it beside it.
+
+    Cut off anywhere, what is left is known as an export of ours, and the next one replaces it.
+    """
+    from sightline.learning.models import exported
+
+    exported.remove(path)
+    runs.write_json(_beside(path), about)
+    written.replace(path)
 
 
 def _sample(model: keras.Model, recipe: Recipe, tried: _Tried, preprocessing: bool) -> Sample:

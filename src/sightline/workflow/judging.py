@@ -172,4 +172,4 @@ def _keep(run: Run, predictions: Predictions, result: Evaluation) -> None:
     identity = (result.source, result.weights)
     others = [old for old in run.evaluations if (old.source, old.weights) != identity]
     entries = [evaluation.to_dict() for evaluation in (*others, result)]
-    runs.write_json(run.path / "evaluation.json", {"evaluations": entries})
+    runs.write_sealed(run.path / "evaluation.json", {"evaluations": entries})

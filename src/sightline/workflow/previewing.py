@@ -1,4 +1,4 @@
-"""What a recipe's random changes do, drawn on the user's own training images."""
+"""What a recipe's random changes do, drawn on the user's own images."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def preview(
     out: str | Path = _NAME,
     **source: Unpack[SourceOptions],
 ) -> Path:
-    """Write a page of what a recipe's random changes do to your training images; return its path.
+    """Write a page of what a recipe's random changes do to your images; return its path.
 
-    Each change that is on is drawn at its extremes, and all of them together as training draws
-    them, by training's own code. No framework is loaded. The same images, recipe and count give
-    the same page.
+    They are training images, where the images are divided. Each change that is on is drawn at its
+    extremes, and all of them together as training draws them, by training's own code. No framework
+    is loaded. The same images, recipe and count give the same page.
 
     Args:
         data: What `scan` takes, a manifest, or a run.
@@ -214,7 +214,7 @@ def _contents(
     assert size != "auto", "the recipe was resolved"
     return reports.PreviewContents(
         name=recipe.name,
-        headline=_headline(recipe, len(rows), len(showing.rows)),
+        headline=_headline(recipe, len(rows), len(showing.rows), split),
         facts=[
             ("Folder", str(manifest.root)),
             ("Images", f"{len(index.rows_of(split)):,}, {split or 'not divided yet'}"),
@@ -256,7 +256,7 @@ def _drawn_in_words(showing: Showing, epoch: int, drawn: Drawn) -> list[str]:
     return words
 
 
-def _headline(recipe: Recipe, on: int, count: int) -> str:
+def _headline(recipe: Recipe, on: int, count: int, split: Split | None) -> str:
     if not augment.varies(recipe.augment):
         return (
             f"Recipe {recipe.name} changes nothing at random: every value of [augment] is off. "
@@ -264,9 +264,9 @@ def _headline(recipe: Recipe, on: int, count: int) -> str:
         )
     values = f"{on} random change{'s are' if on != 1 else ' is'} on"
     return (
-        f"{values}, drawn at {'their' if on != 1 else 'its'} extremes on {count} training "
-        f"image{'s' if count != 1 else ''}; below, all together as training draws them. Ask of "
-        "each row: would an expert still give this image its label?"
+        f"{values}, drawn at {'their' if on != 1 else 'its'} extremes on {count} "
+        f"{'training ' * (split == 'train')}image{'s' if count != 1 else ''}; below, all together "
+        "as training draws them. Ask of each row: would an expert still give this image its label?"
     )
 
 

@@ -167,6 +167,11 @@ def _changed(run: Run, changes: Mapping[str, Any] | Sequence[str]) -> Recipe:
             "another one. train.epochs, stop and checkpoint may, and train.learning_rate once it "
             "has failed; train anew for the rest."
         )
+    if recipe.train.epochs == "auto":
+        raise RecipeError(
+            f"train.epochs is chosen before a training begins, and {run.path} was to have "
+            f"{before['train.epochs']}: give a number instead of auto."
+        )
     return recipe
 
 

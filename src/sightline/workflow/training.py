@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -115,6 +115,8 @@ def train(
     runs.check_new(path)
     audited = audit(manifest_of(data, source), mute=chosen.audit.mute, progress=shown)
     plan = planned(audited, chosen, model, cached=cache, allow_leak=allow_leak)
+    if out is None:  # another training may have begun in the same second
+        path = runs.new_run_path(chosen.name)
     with runs.writing(path), runs.locked(runs.create_run(path)):
         log = Logged(shown, path / "run.log")
         runs.remove_unfinished(path)  # of an earlier start that was cut off
@@ -175,9 +177,13 @@ def planned(
     return dataclasses.replace(plan, sentences=(*plan.sentences, *said))
 
 
-def judge(run: Run, log: Progress, *, allow_leak: bool) -> None:
-    """Evaluate every held-out split, and write the report."""
+def judge(
+    run: Run, log: Progress, *, allow_leak: bool, judged: Collection[str] = frozenset()
+) -> None:
+    """Evaluate every held-out split but those `judged` already, and write the report."""
     for split in _HELD_OUT:
+        if split in judged:
+            continue
         if len(run.manifest.of_split(split)):
             evaluate(run, split=split, allow_leak=allow_leak, progress=log)
         elif split == "test":
@@ -193,7 +199,7 @@ def _judge_again(run: Run, log: Progress, *, allow_leak: bool) -> None:
     judged = {each.source for each in run.evaluations if each.weights == "best" and run.is_of(each)}
     held_out = {split for split in _HELD_OUT if len(run.manifest.of_split(split))}
     if not held_out <= judged:
-        judge(run, log, allow_leak=allow_leak)
+        judge(run, log, allow_leak=allow_leak, judged=judged)
     elif _changed_at(run.path / "report.html") < _changed_at(run.path / "run.json"):
         report(run)
 

@@ -35,7 +35,8 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def restore() -> None:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            # None where the program that calls has one of its own, which Python cannot set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         request.signal_number = number

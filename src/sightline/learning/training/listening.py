@@ -88,8 +88,14 @@ class Listeners:
                 self.progress.say(f"{told} Until then it begins anew when this is resumed.")
             return None
 
-    def restore(self, saved: Sequence[Mapping[str, Any]]) -> None:
-        """Give each callback its state back, by class and place; says what found no match."""
+    def restore(self, saved: Sequence[Mapping[str, Any]], *, within: int | None = None) -> None:
+        """Give each callback its state back, by class and place; says what found no match.
+
+        Args:
+            saved: What `state` returned.
+            within: The epoch in the middle of which training goes on: callbacks that begin anew are
+                told that it begins, as many set up there what they use at its end.
+        """
         states = {(n, one["class"]): one["state"] for n, one in enumerate(saved, 1)}
         states = {place: state for place, state in states.items() if state is not None}
         fresh = []
@@ -97,8 +103,11 @@ class Listeners:
             place = (number, type(each).__name__)
             if _has_state(each) and place in states:
                 each.set_state(states.pop(place))
-            elif _has_state(each):
+                continue
+            if _has_state(each):
                 fresh.append(place)
+            if within is not None:
+                each.on_epoch_begin(within)
         if states:
             self.progress.say(
                 f"Not used, the saved state of {_named(states)}: give the same callbacks in the "

@@ -169,12 +169,14 @@ class _Loop:
             self.progress.say(line)
         faults = [*train.faults.values(), *self.validation.stream.faults.values()]
         telling.say_faults(faults, self.told, self.progress)
+        followed = [standing.best.column] + [standing.stop.column] * bool(self.recipe.stop.patience)
+        telling.say_unknown(row, followed, self.told, self.progress)
         if lowered:
             self.progress.say(lowered)
-        standing.latest_took(before + time.perf_counter() - self.began)
+        standing.clock.latest_took(before + time.perf_counter() - self.began)
         if self.keeper.cadence.is_due():
             self.save()
-            standing.latest_took(before + time.perf_counter() - self.began)
+            standing.clock.latest_took(before + time.perf_counter() - self.began)
         return True
 
     def _validated(self, step: Step) -> dict[str, Any] | None:
@@ -209,7 +211,7 @@ class _Loop:
         standing = self.standing
         share = freezing.share_of_rate(self.recipe, standing.epoch + 1)
         lowered = ""
-        if standing.is_whole(len(self.trains)):  # with small images they may well rest for a while
+        if standing.is_whole():  # with small images they may well rest for a while
             lowered = standing.rate.epoch_done(row["val_loss"], share=share)
             standing.stop.better(row[standing.stop.column])
         standing.epoch_done(self._seconds())
@@ -307,7 +309,8 @@ class _Loop:
         variables.assign(self.model, checkpoint.tensors)
         self.train.resume(meta["stream"])
         self.keeper.restore(meta, epochs=self.standing.epoch)
-        self.listeners.restore(meta["callbacks"])
+        within = self.standing.epoch if self.standing.batch else None
+        self.listeners.restore(meta["callbacks"], within=within)
         if meta["stop_training"]:
             self._stop_as_asked(int(meta["standing"]["rate"]["epochs"]))
         randomness.restore(meta.get("randomness", {}))  # last: what is above may have drawn
@@ -332,7 +335,10 @@ class _Loop:
         would be computed by other code, and differ in its last bits. The same goes for images
         that were smaller before.
         """
-        for train in self.trains[: self.standing.part(len(self.trains)) + 1]:
+        standing, several = self.standing, len(self.trains)
+        # Not all parts up to the one in hand: with fewer epochs, the first are left out.
+        for part in dict.fromkeys(standing.part(several, n) for n in range(standing.epoch + 1)):
+            train = self.trains[part]
             largest, classes = train.config.batch_size, len(train.class_names)
             for size in dict.fromkeys((largest, train.num_records - (len(train) - 1) * largest)):
                 if size < largest or len(train) > 1:

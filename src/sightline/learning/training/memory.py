@@ -14,7 +14,7 @@ class ReleaseMemory(keras.callbacks.Callback):
     """Collects garbage at each epoch's end and hands freed memory back to the system.
 
     Python frees cycles late, and glibc keeps what was freed for later; on Linux it is asked to
-    give it back. The epochs' own column `memory_mb` shows the effect.
+    give it back. The column `memory_mb` of the epochs after it shows the effect.
     """
 
     def __init__(self) -> None:

@@ -142,19 +142,6 @@ class LearningRate:
         )
 
 
-def another_fits(minutes: float, *, spent: float, longest: float) -> bool:
-    """Say whether an epoch may begin that must not end later than `minutes` after the start.
-
-    It is expected to take as long as the longest so far; the first may always begin.
-
-    Args:
-        minutes: The limit; 0 = none.
-        spent: Seconds since the start, of all processes that worked on the training.
-        longest: Seconds of the longest epoch so far; 0 before there is one.
-    """
-    return not minutes or not longest or spent + longest <= 60 * minutes
-
-
 def _cosine(step: int, warm: int, total: int) -> float:
     """Return the share of the peak: up in equal parts over `warm` steps, then half a cosine to 0.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sightline.judging import evaluation
+from sightline.learning.training.clock import Clock
 from sightline.learning.training.objective import bins
-from sightline.learning.training.schedules import LearningRate, Watch, another_fits
+from sightline.learning.training.schedules import LearningRate, Watch
 from sightline.recipes import Recipe
 
 
@@ -79,10 +80,9 @@ class Standing:
         best: What is better than all before.
         stop: What early stopping follows.
         planned: Epochs that the training began with; images that grow are laid out over them.
+        sizes: Of the training images, as shares of their side, from part to part of the epochs.
         seconds: Of the epoch in hand that earlier processes took.
-        spent: Seconds of all finished epochs.
-        longest: Seconds of the longest of them.
-        latest: Seconds of the latest of them, of this process.
+        clock: What the finished ones took.
     """
 
     rate: LearningRate
@@ -90,12 +90,11 @@ class Standing:
     stop: Watch
     tally: Tally
     planned: int
+    sizes: tuple[float, ...] = (1.0,)
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
-    spent: float = 0.0
-    longest: float = 0.0
-    latest: float = 0.0
+    clock: Clock = field(default_factory=Clock)
 
     @classmethod
     def of(cls, recipe: Recipe, steps: int, num_classes: int) -> Standing:
@@ -112,18 +111,15 @@ class Standing:
             Watch(recipe.stop.monitor, recipe.stop.min_delta),
             Tally.empty(num_classes, areas="auc" in recipe.train.metrics),
             planned=int(recipe.train.epochs),
+            sizes=tuple(recipe.data.grow) or (1.0,),
         )
 
     def epoch_done(self, seconds: float) -> None:
         """Go on to the next epoch; the one in hand took so many seconds, in all processes."""
-        self.epoch, self.batch, self.seconds, self.latest = self.epoch + 1, 0, 0.0, 0.0
+        grown = self.epoch > 0 and self._pixels(self.epoch) != self._pixels(self.epoch - 1)
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         self.tally = Tally.empty(len(self.tally.confusion), areas=len(self.tally.ranks) > 0)
-        self.latest_took(seconds)
-
-    def latest_took(self, seconds: float) -> None:
-        """Note what the latest epoch took in all, with what was called and saved after it."""
-        self.spent += seconds - self.latest
-        self.latest, self.longest = seconds, max(self.longest, seconds)
+        self.clock.epoch_done(seconds, grown=grown)
 
     def part(self, parts: int, epoch: int | None = None) -> int:
         """Return in which of so many equal parts of the epochs one is; None: the one in hand.
@@ -135,17 +131,23 @@ class Standing:
         begun = max(epoch * parts // self.planned, parts - self.planned + epoch)
         return min(begun, parts - 1)
 
-    def is_whole(self, parts: int, epoch: int | None = None) -> bool:
+    def is_whole(self, epoch: int | None = None) -> bool:
         """Say whether an epoch is in the last part, where images have grown to their size."""
-        return self.part(parts, epoch) == parts - 1
+        return self.part(len(self.sizes), epoch) == len(self.sizes) - 1
 
     def is_late(self, minutes: float) -> bool:
         """Say whether another epoch would end later than `minutes` after the start; 0 = never.
 
-        One that has begun is not broken off.
+        One that has begun is not broken off, and the first may always begin.
         """
-        fits = another_fits(minutes, spent=self.spent, longest=self.longest)
-        return not fits and not self.batch
+        if not minutes or self.batch or not self.epoch:
+            return False
+        growth = self._pixels(self.epoch) / self._pixels(self.epoch - 1)
+        return self.clock.spent + self.clock.expected(growth) > 60 * minutes
+
+    def _pixels(self, epoch: int) -> float:
+        """Return the size of an epoch's images, as a share of their area."""
+        return self.sizes[self.part(len(self.sizes), epoch)] ** 2
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values; floats come back to the last bit."""
@@ -153,8 +155,7 @@ class Standing:
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self.seconds,
-            "spent": self.spent,
-            "longest": self.longest,
+            "clock": self.clock.to_dict(),
             "planned": self.planned,
             "tally": self.tally.to_dict(),
             "rate": self.rate.to_dict(),
@@ -169,7 +170,7 @@ class Standing:
         """
         self.epoch, self.batch = int(plain["epoch"]), int(plain["batch"])
         self.seconds = float(plain["seconds"])
-        self.spent, self.longest = float(plain["spent"]), float(plain["longest"])
+        self.clock.restore(plain["clock"])
         self.planned = int(plain["planned"])
         self.tally = Tally.from_dict(plain["tally"])
         self.rate.restore(plain["rate"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,19 @@ def say_faults(faults: Sequence[Fault], told: set[str], progress: Progress) -> N
             told.add(fault.record_id)
 
 
+def say_unknown(
+    row: Mapping[str, Any], followed: Iterable[str], told: set[str], progress: Progress
+) -> None:
+    """Say once of each followed column that it has no value, so that nothing goes by it."""
+    for column in dict.fromkeys(followed):
+        if not math.isfinite(row[column]) and column not in told:
+            progress.say(
+                f"{column} has no value in epoch {row['epoch'] + 1}, so the epoch counts as no "
+                "better. An area has none where all validation images are of one class."
+            )
+            told.add(column)
+
+
 def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> tuple[str, str]:
     """Return the two lines that people read: what an epoch came to, and what it took.
 
@@ -161,7 +175,7 @@ def end_in_words(done: int, recipe: Recipe, standing: Standing) -> str:
 def _still_small(done: int, recipe: Recipe, standing: Standing) -> str:
     """Return what to say of a training that ended before its images had grown."""
     sizes = recipe.data.grow
-    if not (sizes and done) or standing.is_whole(len(sizes), done - 1):
+    if not (sizes and done) or standing.is_whole(done - 1):
         return ""
     share = sizes[standing.part(len(sizes), done - 1)]
     return (
