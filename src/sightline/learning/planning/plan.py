@@ -154,22 +154,16 @@ def make_plan(
     recipe, biased = source.with_its_bias(recipe)
     summary = forward.summarise(source.build(recipe))
     validation_count = len(manifest.of_split("validation"))
+
+    def cost(speed: speeds.Speed) -> costs.EpochCost:
+        return costs.EpochCost.of(speed, facts, images, validation_count, cached)
+
     speed = speeds.expected_speed(summary.operations)
     if machine["accelerators"] or not summary.operations:
         # The processor's arithmetic says nothing about a GPU, and of some networks it is unknown.
         speed = speeds.measured_speed(recipe, source.build(recipe, training=True), len(counts))
-    epoch = costs.EpochCost.of(speed, facts, images, validation_count, cached)
-    draft, _ = resolve_length(recipe, images, images / epoch.seconds)
-    assert draft.train.epochs != "auto", "resolve_length has just replaced it"
-    policy, speed, why = speeds.choose_precision(
-        draft,
-        build=lambda policy: source.build(draft, policy, training=True),
-        num_classes=len(counts),
-        processor_has_it=machine["bfloat16"],
-        expected_seconds=draft.train.epochs * epoch.computing,
-        speed=speed,
-    )
-    epoch = costs.EpochCost.of(speed, facts, images, validation_count, cached)
+    policy, speed, why = _precision(recipe, source, machine, images, cost, speed)
+    epoch = cost(speed)
     recipe, more = resolve_length(recipe, images, images / epoch.seconds)
     recipe = recipe.model_copy(update={"precision": policy})
     network = source.kept(recipe)
@@ -190,6 +184,36 @@ def make_plan(
     return Plan(
         recipe, manifest, facts, summary, machine, counts, said, cached, network, used.scope
     )
+
+
+def _precision(
+    recipe: Recipe,
+    source: networking.Source,
+    machine: Mapping[str, Any],
+    images: int,
+    cost: Callable[[speeds.Speed], costs.EpochCost],
+    speed: speeds.Speed,
+) -> tuple[str, speeds.Speed, str]:
+    """Return the precision to train in, the speed found on the way, and why, in a sentence."""
+    epoch, num_classes = cost(speed), len(source.counts)
+    # Without a limit: how many epochs fit into that depends on what is to be found here.
+    unlimited = change_recipe(recipe, {"stop.minutes": 0.0})
+    draft, _ = resolve_length(unlimited, images, images / epoch.seconds)
+    assert draft.train.epochs != "auto", "resolve_length has just replaced it"
+    policy, speed, why = speeds.choose_precision(
+        draft,
+        build=lambda policy: source.build(draft, policy, training=True),
+        num_classes=num_classes,
+        processor_has_it=machine["bfloat16"],
+        expected_seconds=draft.train.epochs * epoch.computing,
+        speed=speed,
+    )
+    if recipe.train.epochs == "auto" and recipe.stop.minutes and not speed.measured:
+        # A guess from the arithmetic is too rough to fill a limit.
+        speed = speeds.measured_speed(
+            draft, source.build(draft, policy, training=True), num_classes
+        )
+    return policy, speed, why
 
 
 def _machine(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -16,6 +18,9 @@ from sightline.recipes import Recipe, change_recipe
 _REACHED = 0.25  # of the matrix-product rate; 0.2 to 0.35 for the published networks on two cores
 _WORTH_A_PROBE = 90.0  # s of expected training: a probe compiles the network twice
 _CLEARLY_FASTER = 1.1
+# Other work on a machine comes and goes within tenths of a second: what is measured lasts longer.
+_FEWEST_TURNS, _PROBED = 3, 1.0  # s of steps of each probe
+_MULTIPLIED = 0.3  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,9 @@ def measured_speed(recipe: Recipe, model: keras.Model, num_classes: int) -> Spee
     """Return the speed of a few steps of `model`; compiles it."""
     if recipe.train.weight_average == "auto":  # by the epochs, which this speed will decide
         recipe = change_recipe(recipe, {"train.weight_average": 0.9})
-    return Speed(_step_speed(recipe, model, num_classes), measured=True)
+    probe = _Probe.of(recipe, model, num_classes)
+    _race([probe])
+    return probe.speed()
 
 
 def choose_precision(
@@ -71,17 +78,19 @@ def choose_precision(
         return "float32", speed, "Precision float32: this processor has no native bfloat16."
     if expected_seconds < _WORTH_A_PROBE:
         return "float32", speed, "Precision float32: too short a training for bfloat16 to pay."
-    found = {
-        policy: _step_speed(recipe, build(policy), num_classes)
+    probes = {
+        policy: _Probe.of(recipe, build(policy), num_classes)
         for policy in ("float32", "mixed_bfloat16")
     }
+    _race(probes.values())
+    found = {policy: probe.at_best() for policy, probe in probes.items()}
     ratio = found["mixed_bfloat16"] / found["float32"]
     policy = faster_policy(found["float32"], found["mixed_bfloat16"])
     reason = (
         f"Precision {policy}: in a probe of this network, mixed_bfloat16 ran at {ratio:.1f} "
         "times the speed of float32."
     )
-    return policy, Speed(found[policy], measured=True), reason
+    return policy, probes[policy].speed(), reason
 
 
 def faster_policy(float32: float, mixed_bfloat16: float) -> str:
@@ -89,31 +98,67 @@ def faster_policy(float32: float, mixed_bfloat16: float) -> str:
     return "mixed_bfloat16" if mixed_bfloat16 >= _CLEARLY_FASTER * float32 else "float32"
 
 
-def _step_speed(recipe: Recipe, model: keras.Model, num_classes: int) -> float:
-    """Return images a second of the compiled step on random images, best of three."""
-    compile_model(model, recipe, num_classes, None)
-    size = int(recipe.train.batch_size)
-    random = np.random.default_rng(0)
-    pixels = (*recipe.data.image_size, int(recipe.data.channels))
-    images = random.random((size, *pixels), np.float32)
-    labels = random.integers(0, num_classes, size)
-    targets = labels.astype(np.float32) if num_classes == 2 else np.eye(num_classes)[labels]
-    targets = np.asarray(targets, np.float32)
-    seconds = []
-    for _ in range(5):  # the first two compile and warm up
-        start = time.perf_counter()
-        stepping.step(model, images, targets, np.ones(size, np.float32))
-        seconds.append(time.perf_counter() - start)
-    return size / min(seconds[2:])
+@dataclass(slots=True)
+class _Probe:
+    """A compiled step and random images to take it on.
+
+    Attributes:
+        step: Takes it, and waits for its end.
+        size: Images of a batch.
+        seconds: Of its steps, without those that compile and warm up.
+    """
+
+    step: Callable[[], object]
+    size: int
+    seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, recipe: Recipe, model: keras.Model, num_classes: int) -> _Probe:
+        """Return that of a model, compiled and warmed up."""
+        compile_model(model, recipe, num_classes, None)
+        size = int(recipe.train.batch_size)
+        random = np.random.default_rng(0)
+        pixels = (*recipe.data.image_size, int(recipe.data.channels))
+        images = random.random((size, *pixels), np.float32)
+        labels = random.integers(0, num_classes, size)
+        targets = labels.astype(np.float32) if num_classes == 2 else np.eye(num_classes)[labels]
+        targets = np.asarray(targets, np.float32)
+        probe = cls(lambda: stepping.step(model, images, targets, np.ones(size, np.float32)), size)
+        for _ in range(2):
+            probe.step()
+        return probe
+
+    def at_best(self) -> float:
+        """Return images a second of its fastest step: what other work of the machine left alone."""
+        return self.size / min(self.seconds)
+
+    def speed(self) -> Speed:
+        """Return its usual speed, which a training may expect."""
+        return Speed(self.size / statistics.median(self.seconds), measured=True)
+
+
+def _race(probes: Iterable[_Probe]) -> None:
+    """Let probes take steps in turns.
+
+    Not one after the other: what else the machine does for a second would fall on one of them.
+    """
+    probes = tuple(probes)
+    began, turns = time.perf_counter(), 0
+    while turns < _FEWEST_TURNS or time.perf_counter() - began < _PROBED * len(probes):
+        for probe in probes:
+            start = time.perf_counter()
+            probe.step()
+            probe.seconds.append(time.perf_counter() - start)
+        turns += 1
 
 
 def _matrix_product_rate() -> float:
     """Return floating-point operations a second of a float32 matrix product (all cores)."""
     size = 1024
     matrix = np.ones((size, size), np.float32)
-    seconds = []
-    for _ in range(3):
+    began, fastest = time.perf_counter(), math.inf
+    while time.perf_counter() - began < _MULTIPLIED:
         start = time.perf_counter()
         matrix @ matrix
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds)
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * size**3 / fastest
