@@ -42,12 +42,14 @@ def rates_figure(curve: RateCurve, *, narrow: bool = False) -> Figure:
     together = np.concatenate([objective, smoothed])
     _limit(axes, together[together <= max(_HIGHEST * smoothed[0], objective[0])])
     if curve.steepest is not None and curve.lowest is not None:
-        for name, at, height in (
-            ("steepest", curve.steepest, 1.0),
-            ("a tenth of the lowest", curve.lowest / 10, 0.92),
-            ("lowest", curve.lowest, 0.84),
-        ):
-            _mark(axes, f"{name}: {at:.2g}", at, height)
+        marked = {
+            "steepest": curve.steepest,
+            "a tenth of the lowest": curve.lowest / 10,
+            "lowest": curve.lowest,
+        }
+        # Words stand on the left of their line: those further left end below them.
+        for place, (name, at) in enumerate(sorted(marked.items(), key=lambda each: each[1])):
+            _mark(axes, f"{name}: {at:.2g}", at, 0.84 + 0.08 * place)
     _legend(figure, axes)
     return figure
 
@@ -197,8 +199,9 @@ def _limit(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
 
 
 def _mark(axes: Axes, words: str, rate: float, height: float) -> None:
-    """Draw a line at a rate, its words at a height of their own, so that none lie on others."""
-    axes.axvline(rate, color=figures.INK, alpha=0.55, linewidth=1, linestyle=(0, (2, 2)))
+    """Draw a line at a rate up to a height of its own, 0..1, and its words there."""
+    dashed = (0, (2, 2))
+    axes.axvline(rate, 0, height, color=figures.INK, alpha=0.55, linewidth=1, linestyle=dashed)
     axes.annotate(
         words,
         (rate, height),
