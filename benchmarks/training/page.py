@@ -51,7 +51,7 @@ def tables(report: Figures, races: Figures | None) -> list[str]:
             lines += [f"### {title}", "", *markdown(HEADS[part], rows), ""]
     if races:
         for name, (head, rows) in races["tables"].items():
-            lines += [f"### {name}", "", *markdown(head, rows), ""]
+            lines += [f"### {name}", "", *markdown(head, rows), ""] if rows else []
     lines += ["### Numbers to reach", ""]
     head = ("what", "needed", "measured", "")
     found = [*report["verdicts"], *(races["verdicts"] if races else [])]
