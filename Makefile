@@ -72,7 +72,7 @@ bench-audit: $(INSTALLED)   ## the audit beside bare decoding, and the search fo
 # off and are kept in RACE. JAX and torch join in with BACKENDS="jax=PYTHON torch=PYTHON".
 bench-train: $(INSTALLED)   ## training beside plain Keras, ten hours: make bench-train DATA=folder
 	$(BIN)/python -m benchmarks.train_ratios --json docs/benchmarks-train.json \
-		$(if $(BACKENDS),--backends $(BACKENDS)) --data "$(or $(DATA),$(IMAGES))"
+		--backends tensorflow $(BACKENDS) --data "$(or $(DATA),$(IMAGES))"
 	$(BIN)/python -m benchmarks.train_race --json docs/benchmarks-race.json \
 		--out "$(or $(RACE),runs/race)" --data "$(or $(DATA),$(IMAGES))"
 	$(BIN)/python -m benchmarks.training.page docs/benchmarks-train.json \

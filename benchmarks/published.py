@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from benchmarks.training.sets import SETS, prepare
 
@@ -92,7 +93,10 @@ def _judged(name: str, data: Path, out: Path) -> Iterator[dict[str, Any]]:
             "who": f"its .{kind}, opened anew",
             "images": judged.count,
             **_figures(judged.metrics),
-            "farthest": max(_farthest(said, theirs), _apart(own.metrics, judged.metrics)),
+            # NumPy's maximum: Python's may pass over NaN.
+            "farthest": float(
+                np.max([_farthest(said, theirs), _apart(own.metrics, judged.metrics)])
+            ),
         }
 
 
@@ -120,13 +124,15 @@ def _figures(metrics: Metrics) -> dict[str, float | None]:
 
 
 def _apart(mine: Metrics, theirs: Metrics) -> float:
-    """Return the largest difference of a figure; infinity where only one is defined."""
+    """Return the largest difference of a figure; infinity where only one is defined, NaN of NaN."""
     apart = [0.0]
     for name, value in mine.items():
         other = theirs[name]
-        known = value is not None and other is not None
-        apart.append(abs(value - other) if known else math.inf * (value is not other))
-    return max(apart)
+        if value is None or other is None:
+            apart.append(0.0 if value is other else math.inf)
+        else:
+            apart.append(abs(value - other))
+    return float(np.max(apart))
 
 
 def _farthest(mine: Predictions, theirs: Predictions) -> float:

@@ -17,28 +17,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from benchmarks.pages import markdown, rewrite
 from benchmarks.stream.machine import describe
-from benchmarks.train_race import RACED, Step, figures
+from benchmarks.train_race import RACED, Step, figures, finished
 from benchmarks.training import standings
-from benchmarks.training.page import markdown
 from benchmarks.training.sets import PATIENT
-from sklearn.metrics import roc_auc_score
+from benchmarks.training.turns import Place
 
+from sightline.judging.evaluation import validation_scores
 from sightline.records import Predictions
 from sightline.runs import open_run
 
 PROGRAMS = ("recipe", "auto-half", "auto")
-SCORES = ("balanced accuracy", "ROC AUC")
+# In the table, and in validation_scores.
+SCORES = {"balanced accuracy": "balanced_accuracy", "ROC AUC": "auc"}
 ROUNDS = 1000
 _EXTERNAL = {"chest-xray": "chest_xray/test"}
 _BEGIN, _END = (
@@ -71,14 +71,15 @@ def main() -> None:
     rows = []
     for name in RACED:
         for where, source in _sources(name, asked.data):
-            rows += list(_rows(name, where, _judged(asked.out / name, source)))
+            rows += list(_rows(name, where, _judged(asked.out, name, source)))
     for row in rows:
         print("; ".join(f"{key} {value}" for key, value in row.items()))
     if asked.json:
         report = {"machine": describe(), "rounds": ROUNDS, "rows": rows}
         asked.json.write_text(json.dumps(report, indent=1) + "\n")
     if asked.page:
-        _write(asked.page, rows)
+        table = markdown(rows[0], [row.values() for row in rows])
+        rewrite(asked.page, _BEGIN, _END, table)
 
 
 def _ask() -> argparse.Namespace:
@@ -97,26 +98,22 @@ def _sources(name: str, data: Path) -> Iterator[tuple[str, str]]:
         yield "test folder beside", str((data / _EXTERNAL[name]).absolute())
 
 
-def _finished(folder: Path, program: str) -> list[Path]:
-    return sorted(folder.glob(f"seed-*/{program}/step.json"))
-
-
 def _refuse_unfinished(out: Path) -> None:
     """Refuse to look at a test split before everything is trained that it shall judge."""
     for name in RACED:
         seeds = {
-            program: [done.parts[-3] for done in _finished(out / name, program)]
-            for program in PROGRAMS
+            program: [step.seed for step in finished(out, name, program)] for program in PROGRAMS
         }
         if not seeds["recipe"] or any(each != seeds["recipe"] for each in seeds.values()):
-            sys.exit(f"{out / name} is not done, so nothing was judged: {seeds}")
+            sys.exit(f"{out / name} is not done, so nothing was judged; seeds: {seeds}")
 
 
-def _judged(folder: Path, source: str) -> Judged:
+def _judged(out: Path, name: str, source: str) -> Judged:
     """Return what the trainings say of the same images, those judged first that were not yet."""
+    steps = {program: finished(out, name, program) for program in PROGRAMS}
     said = {
-        program: [_predictions(done.parent / "run", source) for done in _finished(folder, program)]
-        for program in PROGRAMS
+        program: [_predictions(step, source) for step in several]
+        for program, several in steps.items()
     }
     first = said["recipe"][0]
     if any(
@@ -124,7 +121,7 @@ def _judged(folder: Path, source: str) -> Judged:
         for several in said.values()
         for one in several
     ):
-        sys.exit(f"the trainings of {folder} were not judged on the same images")
+        sys.exit(f"the trainings of {out / name} were not judged on the same images")
     groups = first.table["group"].fill_null(first.table["record_id"])
     _, of_row = np.unique(groups.to_numpy(), return_inverse=True)
     return Judged(
@@ -134,27 +131,25 @@ def _judged(folder: Path, source: str) -> Judged:
             program: np.stack([one.probabilities for one in several])
             for program, several in said.items()
         },
-        {program: _took(folder, program) for program in said},
+        {program: _took(several) for program, several in steps.items()},
     )
 
 
-def _took(folder: Path, program: str) -> tuple[float, float]:
-    steps = [
-        Step(folder.name, int(done.parts[-3].partition("-")[2]), program, done.parent, 0)
-        for done in _finished(folder, program)
-    ]
+def _took(steps: list[Step]) -> tuple[float, float]:
     told = [figures(step) for step in steps]
     until = [standings.until_best(each) or np.nan for each in told]
     return float(np.mean([each["wall"] for each in told])), float(np.mean(until))
 
 
-def _predictions(run: Path, source: str) -> Predictions:
+def _predictions(step: Step, source: str) -> Predictions:
+    run = step.run
     if not open_run(run).predictions_path(source, "best").exists():
         print(f"{run} on {source} ...", flush=True)
         command = [sys.executable, "-m", "sightline", "evaluate", str(run)]
         if source != "test":
             command += ["--data", source, "--group-regex", PATIENT]
-        environment = {**os.environ, "SIGHTLINE_CACHE": str(run.parent / "cache")}
+        # A state of its own: what the race looks at is not counted with the user's own looks.
+        environment = Place(step.folder).environment()
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
     return open_run(run).predictions(source, "best").scored()
 
@@ -201,25 +196,10 @@ def _resampled(judged: Judged) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
         yield found
 
 
-def _scores(
-    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> tuple[float, float]:
-    """Return the mean recall and the (mean one-against-the-rest) ROC AUC of the classes there."""
-    present = np.unique(labels)
-    right = probabilities.argmax(axis=1) == labels
-    recalls = [float(right[labels == index].mean()) for index in present]
-    ranked: Iterable[int] = present if probabilities.shape[1] > 2 else [1]
-    areas = [float(roc_auc_score(labels == index, probabilities[:, index])) for index in ranked]
-    return float(np.mean(recalls)), float(np.mean(areas))
-
-
-def _write(page: Path, rows: list[dict[str, Any]]) -> None:
-    before, begin, rest = page.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        sys.exit(f"{page} lacks the markers {_BEGIN!r} and {_END!r}; put them where the table is.")
-    lines = markdown(tuple(rows[0]), [tuple(row.values()) for row in rows]) if rows else []
-    page.write_text(before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + after)
+def _scores(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> list[float]:
+    """Return SCORES; classes that no label has are left out of them."""
+    found = validation_scores(probabilities, labels, SCORES.values())
+    return [found[name] for name in SCORES.values()]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from benchmarks.stream.machine import describe
 from benchmarks.training import standings
 from benchmarks.training.epochs import PLAIN
 from benchmarks.training.sets import SETS, Split, prepare
+from benchmarks.training.turns import Place
 
 from sightline.recipes import load_recipe
 from sightline.runs import read_history
@@ -54,15 +55,20 @@ class Step:
         set_name: Of SETS.
         seed: Of weights, order and augmentation; the split has one of its own.
         program: Of PROGRAMS.
-        folder: Where it is kept.
+        out: Where all trainings are kept.
         epochs: Instead of the recipe's own; 0 keeps those.
     """
 
     set_name: str
     seed: int
     program: str
-    folder: Path
-    epochs: int
+    out: Path
+    epochs: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return self.out / self.set_name / f"seed-{self.seed}" / self.program
 
     @property
     def done(self) -> Path:
@@ -120,7 +126,7 @@ def _ask() -> argparse.Namespace:
 def _steps(asked: argparse.Namespace, name: str) -> list[Step]:
     """Return the trainings of a set; the programs follow one another, seed by seed."""
     return [
-        Step(name, seed, program, asked.out / name / f"seed-{seed}" / program, asked.epochs)
+        Step(name, seed, program, asked.out, asked.epochs)
         for seed in asked.seeds
         for program in asked.programs
     ]
@@ -132,13 +138,7 @@ def _train(step: Step, split: Split) -> None:
     command, resumed = _plain(step, split) if step.program == "plain" else _ours(step, split)
     step.folder.mkdir(parents=True, exist_ok=True)
     # Decoded images are kept with each training: none profits from an earlier one's.
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "SIGHTLINE_CACHE": str(step.folder / "cache"),
-        "SIGHTLINE_STATE": str(step.folder / "state"),
-    }
+    environment = Place(step.folder).environment()
     load, began = os.getloadavg()[0], time.perf_counter()
     with (step.folder / "output.txt").open("a") as output:
         code = subprocess.run(command, env=environment, stdout=output, stderr=output).returncode
@@ -177,10 +177,7 @@ def _ours(step: Step, split: Split) -> tuple[list[str], bool]:
 
 def _half_of_the_recipe(step: Step) -> float:
     """Return the seconds of epochs that end in half the time of the recipe to its best."""
-    needed = [
-        dataclasses.replace(step, program=name, folder=step.folder.parent / name)
-        for name in ("recipe", "auto")
-    ]
+    needed = [dataclasses.replace(step, program=name) for name in ("recipe", "auto")]
     for each in needed:
         if not each.done.exists():
             raise SystemExit(f"auto-half needs {each.folder} first; race {each.program} as well.")
@@ -190,6 +187,13 @@ def _half_of_the_recipe(step: Step) -> float:
         folders = " or ".join(str(each.folder) for each in needed)
         raise SystemExit(f"{folders} was broken off, so nobody knows what it took: remove it.")
     return until / 2 - standings.beside_epochs(auto)
+
+
+def finished(out: Path, set_name: str, program: str) -> list[Step]:
+    """Return the trainings of a program that are done, in the order of their seeds."""
+    folders = (done.parent.parent for done in out.glob(f"{set_name}/seed-*/{program}/step.json"))
+    seeds = sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+    return [Step(set_name, seed, program, out) for seed in seeds]
 
 
 def figures(step: Step) -> dict[str, Any]:

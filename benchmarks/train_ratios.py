@@ -10,10 +10,11 @@ epochs       whole epochs beside the plain programs
 checkpoints  what checkpoints cost at their default cadence
 memory       its slope over epochs 3 to 30, with and without release_memory
 
---backends jax=PYTHON torch=PYTHON runs the loops on these backends too, with interpreters that have
-them. Figures that FILE already holds, of the same machine, stay until they are measured again, so
-that it can be done in pieces. --quick takes a few steps of everything, to see that it runs: its
-figures say nothing. Run it on a machine that does nothing else.
+The loops run on TensorFlow, or on just the --backends named: "tensorflow jax=PYTHON torch=PYTHON"
+runs them on all three, with interpreters that have them; without one, it is this one. Figures that
+FILE already holds, of the same machine, stay until they are measured again, so that it can be done
+in pieces. --quick takes a few steps of everything, to see that it runs: its figures say nothing.
+Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _ask() -> argparse.Namespace:
     parser.add_argument("--works", nargs="+", choices=works, default=works, metavar="NAME")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="of epochs")
     parser.add_argument("--precisions", nargs="+", default=list(loops.PRECISIONS))
-    parser.add_argument("--backends", nargs="+", default=[], metavar="NAME=PYTHON")
+    parser.add_argument("--backends", nargs="+", default=["tensorflow"], help="NAME or NAME=PYTHON")
     parser.add_argument("--images", type=int, default=640, help="of loops: a multiple of 64")
     parser.add_argument("--rounds", type=int, default=9, help="of loops")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn of loops")
@@ -130,8 +131,7 @@ class _Bench:
     def loops(self) -> Any:
         """Race on every backend: each work and precision."""
         pairs = (given.partition("=") for given in self._asked.backends)
-        backends = {"tensorflow": sys.executable} | {name: python for name, _, python in pairs}
-        for backend, python in backends.items():
+        for backend, python in {name: python for name, _, python in pairs}.items():
             # The slow ones, and only the question of the loop, where it is not TensorFlow.
             others = ("ours", "fit", "fit-same-step")
             who = tuple(loops.CONTENDERS) if backend == "tensorflow" else others
@@ -143,7 +143,7 @@ class _Bench:
                         work,
                         precision,
                         self._split(work.set_name, images=self._asked.images),
-                        self._place(backend, python),
+                        self._place(backend, python or sys.executable),
                         rounds=self._asked.rounds,
                         seconds=self._asked.seconds,
                         contenders=who,
@@ -175,8 +175,8 @@ class _Bench:
                 "precision": "float32",
             }
             orders = {
-                "saved": {**order, "changes": {"checkpoint.seconds": "auto", "data.grow": []}},
-                "not saved": {**order, "changes": {"data.grow": []}},
+                "saved": {**order, "changes": {"checkpoint.seconds": "auto"}},
+                "not saved": order,
             }
             # One round, and its warm-up: a turn is long, and shares are of the time within it.
             results = _long(orders, self._place(), self._asked.long)
@@ -200,7 +200,7 @@ class _Bench:
                     "recipe": work.recipe,
                     "precision": "float32",
                     "epochs": QUICK_EPOCHS if self._asked.quick else 30,
-                    "changes": {"train.release_memory": release, "data.grow": []},
+                    "changes": {"train.release_memory": release},
                 }
                 results: list[Result] = []
                 for _ in range(self._asked.repeats):

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import markdown, rewrite, said
 from benchmarks.stream.contenders import CONTENDERS
 
 BEGIN = "<!-- begin: written by benchmarks/stream/page.py -->"
@@ -24,12 +25,7 @@ TITLES = {one.name: one.title for one in CONTENDERS}
 def main() -> None:
     """Write the tables of a run into the page."""
     report = json.loads(Path(sys.argv[1]).read_text())
-    place = Path(sys.argv[2])
-    before, begin, rest = place.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{place} lacks the markers {BEGIN!r} and {END!r}; put them where tables belong.")
-    place.write_text(before + BEGIN + "\n\n" + "\n".join(tables(report)) + "\n" + END + after)
+    rewrite(Path(sys.argv[2]), BEGIN, END, tables(report))
 
 
 def tables(report: dict[str, Any]) -> list[str]:
@@ -48,13 +44,13 @@ def tables(report: dict[str, Any]) -> list[str]:
             "memory",
         )
         rows = [_row(name, result) for name, result in race["results"].items()]
-        lines += [*_markdown(head, rows), ""]
+        lines += [*markdown(head, rows), ""]
         for name, result in race["results"].items():
             if result["not_run"]:
                 lines += [f"{TITLES[name]}: {result['not_run']}.", ""]
     lines += ["### Numbers to reach", ""]
     head = ("set", "what", "needed", "measured", "")
-    return [*lines, *_markdown(head, (_verdict_row(one) for one in report["verdicts"])), ""]
+    return [*lines, *markdown(head, (_verdict_row(one) for one in report["verdicts"]))]
 
 
 def machine_lines(report: dict[str, Any]) -> list[str]:
@@ -125,13 +121,8 @@ def _spread(turns: list[dict[str, Any]], figure: str) -> str:
 
 
 def _verdict_row(one: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    said = {True: "reached", False: "NOT REACHED", None: "not measured"}[one["reached"]]
-    return one["set_name"], one["what"], one["needed"], one["measured"], said
-
-
-def _markdown(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    rule = ["---"] + ["---:" for _ in head[1:]]
-    return ["| " + " | ".join(row) + " |" for row in (head, rule, *rows)]
+    whether = said(one["reached"])
+    return one["set_name"], one["what"], one["needed"], one["measured"], whether
 
 
 if __name__ == "__main__":

@@ -6,16 +6,12 @@ Contenders of their own: one long turn each, in a process of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from benchmarks.training.contenders import Turn
-from benchmarks.training.ours import Training
-
-from sightline.learning import training
-from sightline.learning.training import loop
+from benchmarks.training.ours import Training, timed_saves
 
 _FIRST, _LAST = 3, 30  # epochs of the slope, 1-based: the first two still settle
 
@@ -27,7 +23,7 @@ def checkpoints(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:
 
     def turn(seconds: float) -> dict[str, Any]:
         began = time.perf_counter()
-        with _timed(loop._Loop, "save") as saving, _timed(training.Keeper, "save") as writing:
+        with timed_saves() as (saving, writing):
             clock, _ = one.train_for(seconds)
         wall = time.perf_counter() - began
         return {
@@ -35,30 +31,12 @@ def checkpoints(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:
             "epochs": len(clock.taken),
             "images_per_second": one.images * len(clock.taken) / wall,
             # The last is the one at the end of every training, whatever the cadence.
-            "saving": saving[:-1],
-            "writing": writing[:-1],
-            "saving_at_the_end": saving[-1:],
-            "share": sum(saving[:-1]) / wall if saving[:-1] else None,  # too short says nothing
+            "saving": saving,
+            "writing": writing,
+            "share": sum(saving) / wall,
         }
 
     return turn, {}
-
-
-@contextmanager
-def _timed(owner: type, name: str) -> Iterator[list[float]]:
-    """Give the seconds that each call of a method takes."""
-    method, took = getattr(owner, name), []
-
-    def timed(*arguments: Any, **named: Any) -> None:
-        began = time.perf_counter()
-        method(*arguments, **named)
-        took.append(time.perf_counter() - began)
-
-    setattr(owner, name, timed)
-    try:
-        yield took
-    finally:
-        setattr(owner, name, method)
 
 
 def memory(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:

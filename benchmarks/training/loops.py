@@ -63,7 +63,7 @@ def run(
     *,
     rounds: int,
     seconds: float,
-    contenders: tuple[str, ...] = tuple(CONTENDERS),
+    contenders: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return one race as JSON: every contender's turns, and the ratios."""
     order = {
@@ -71,7 +71,7 @@ def run(
         "recipe": work.recipe,
         "precision": precision,
         # Images of one size from the first epoch to the last: those in memory have one.
-        "changes": {**FULL, "data.grow": []},
+        "changes": FULL,
     }
     orders = {name: {**order, "entry": CONTENDERS[name]} for name in contenders}
     results = race(orders, place, rounds=rounds, seconds=seconds)

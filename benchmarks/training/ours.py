@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sightline import runs
 from sightline.data import facts
 from sightline.learning import planning, training
 from sightline.learning.models import backend, forward
+from sightline.learning.training import loop
 from sightline.recipes import dump_recipe, load_recipe
 from sightline.records import Batch
 
@@ -131,6 +132,30 @@ class Training:
         return self.train.num_records
 
 
+@contextmanager
+def timed_saves() -> Iterator[tuple[list[float], list[float]]]:
+    """Give the seconds that each checkpoint takes, and how many of them are writing."""
+    with _timed(loop._Loop, "save") as saving, _timed(training.Keeper, "save") as writing:
+        yield saving, writing
+
+
+@contextmanager
+def _timed(owner: type, name: str) -> Iterator[list[float]]:
+    """Give the seconds that each call of a method takes."""
+    method, took = getattr(owner, name), []
+
+    def timed(*arguments: Any, **named: Any) -> None:
+        began = time.perf_counter()
+        method(*arguments, **named)
+        took.append(time.perf_counter() - began)
+
+    setattr(owner, name, timed)
+    try:
+        yield took
+    finally:
+        setattr(owner, name, method)
+
+
 def _stream(plan: planning.Plan, split: Any, *, held: bool) -> sl.Stream:
     config = plan.stream_config(split)
     if not held:
@@ -143,7 +168,7 @@ def _stream(plan: planning.Plan, split: Any, *, held: bool) -> sl.Stream:
 def plan_of(order: Mapping[str, Any]) -> planning.Plan:
     """Return the plan of an order: nothing ends it early, and checkpoints come at the end alone.
 
-    `order["changes"]` go on top of that.
+    All images have their whole size from the first epoch. `order["changes"]` go on top of that.
     """
     backend_name = backend.choose()
     manifest = sl.Manifest.load(Path(order["manifest"]))
@@ -152,6 +177,7 @@ def plan_of(order: Mapping[str, Any]) -> planning.Plan:
         "train.epochs": NEVER,
         "stop.patience": 0,
         "checkpoint.seconds": NEVER,
+        "data.grow": [],
         **order.get("changes", {}),
     }
     recipe = load_recipe(order["recipe"], changes)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import markdown, rewrite, said
 from benchmarks.stream.page import machine_lines
 
 BEGIN = "<!-- begin: written by benchmarks/training/page.py -->"
@@ -23,17 +24,10 @@ Figures = Mapping[str, Any]
 def main() -> None:
     """Write the tables of a run into the page."""
     report = json.loads(Path(sys.argv[1]).read_text())
-    place = Path(sys.argv[2])
     races = json.loads(Path(sys.argv[3]).read_text()) if len(sys.argv) > 3 else None
-    before, begin, rest = place.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{place} lacks the markers {BEGIN!r} and {END!r}; put them where tables belong.")
     if report["quick"]:
         sys.exit(f"{sys.argv[1]} is of a quick run, whose figures say nothing.")
-    place.write_text(
-        before + BEGIN + "\n\n" + "\n".join(tables(report, races)) + "\n" + END + after
-    )
+    rewrite(Path(sys.argv[2]), BEGIN, END, tables(report, races))
 
 
 def tables(report: Figures, races: Figures | None) -> list[str]:
@@ -55,7 +49,7 @@ def tables(report: Figures, races: Figures | None) -> list[str]:
     lines += ["### Numbers to reach", ""]
     head = ("what", "needed", "measured", "")
     found = [*report["verdicts"], *(races["verdicts"] if races else [])]
-    return [*lines, *markdown(head, map(_verdict_row, found)), ""]
+    return [*lines, *markdown(head, map(_verdict_row, found))]
 
 
 HEADS = {
@@ -183,15 +177,7 @@ def verdict_lines(verdicts: Iterable[Figures]) -> list[str]:
 
 
 def _verdict_row(one: Figures) -> tuple[str, str, str, str]:
-    said = {True: "reached", False: "NOT REACHED", None: "not measured"}[one["reached"]]
-    return one["what"], one["needed"], one["measured"], said
-
-
-def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """Return a table, its first column to the left and the others to the right."""
-    names = list(head)
-    rule = ["---"] + ["---:" for _ in names[1:]]
-    return ["| " + " | ".join(row) + " |" for row in (names, rule, *rows)]
+    return one["what"], one["needed"], one["measured"], said(one["reached"])
 
 
 if __name__ == "__main__":

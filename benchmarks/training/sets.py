@@ -21,14 +21,12 @@ class ImageSet:
 
     Attributes:
         name: On the command line.
-        title: In tables.
         place: Where it lies in the data folder.
         recipe: The published training that belongs to it.
         test: Share that nobody here ever looks at.
     """
 
     name: str
-    title: str
     place: str
     recipe: str
     test: float = 0.15
@@ -37,12 +35,11 @@ class ImageSet:
 SETS = {
     one.name: one
     for one in (
-        ImageSet("skin-binary", "skin lesions, 100x75", "skin_binary", "skin-binary"),
-        ImageSet("ham10000", "HAM10000, 200x150", "ham10000_csv", "ham10000"),
-        ImageSet("chest-xray", "chest X-rays, 224x224", "chest_xray/train", "chest-xray"),
+        ImageSet("skin-binary", "skin_binary", "skin-binary"),
+        ImageSet("ham10000", "ham10000_csv", "ham10000"),
+        ImageSet("chest-xray", "chest_xray/train", "chest-xray"),
         ImageSet(
             "chest-original",
-            "chest X-rays as taken, to 2,890 pixels",
             "chest_xray_original_sample/train",
             "chest-xray",
             test=0.0,

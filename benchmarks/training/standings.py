@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks.pages import said
 from benchmarks.training.targets import Verdict
 
 # set, seed, program, kept (the column whose best epoch's weights are kept), wall, resumed, history
@@ -49,22 +50,22 @@ def lines(told: Mapping[str, Any]) -> list[str]:
         found += ["", name]
         for row in rows:
             found.append("; ".join(f"{at} {cell}" for at, cell in zip(head, row, strict=True)))
-    said = {True: "reached", False: "NOT REACHED", None: "not measured"}
     for one in told["verdicts"]:
-        found.append(f"{said[one['reached']]:12} {one['what']}: {one['measured']}")
+        found.append(f"{said(one['reached']):12} {one['what']}: {one['measured']}")
     return found
 
 
-def best(history: list[Mapping[str, Any]], column: str) -> tuple[float, float] | None:
-    """Return the best value of a column and the seconds until its epoch ended; None without."""
-    elapsed, found = 0.0, None
+def best(history: list[Mapping[str, Any]], column: str) -> tuple[Mapping[str, Any], float] | None:
+    """Return the epoch best in a column and the seconds until it ended; None without."""
+    elapsed = 0.0
+    found: tuple[Mapping[str, Any], float] | None = None
     for row in history:
         elapsed += row["seconds"]
         value = row.get(column)
         if value is None or not math.isfinite(value):
             continue
-        if found is None or _as_good(column, value, found[0], strictly=True):
-            found = (value, elapsed)
+        if found is None or _as_good(column, value, found[0][column], strictly=True):
+            found = (row, elapsed)
     return found
 
 
@@ -119,7 +120,7 @@ def _races(mine: Training, trainings: list[Training]) -> Iterable[dict[str, Any]
             target = best(other["history"], column)
             if target is None:
                 continue
-            wanted, theirs = target
+            wanted, theirs = target[0][column], target[1]
             ours = reached(mine["history"], column, wanted)
             yield {
                 "set": mine["set"],
@@ -273,6 +274,11 @@ def _sooner(races: list[dict[str, Any]]) -> Iterable[Verdict]:
 
 
 def _precise(trainings: list[Training]) -> Iterable[Verdict]:
+    known = {name for name, _, _ in _pairs(trainings)}
+    for name in dict.fromkeys(training["set"] for training in trainings):
+        if name not in known:
+            what = f"accuracy of precision auto against float32, {name}"
+            yield Verdict(what, "within the seeds", "not measured yet", None)
     for name, plain, auto in _pairs(trainings):
         apart = abs(statistics.mean(auto) - statistics.mean(plain))
         spread = max(plain) - min(plain)
@@ -291,12 +297,8 @@ def _grouped(trainings: list[Training]) -> dict[tuple[str, str], list[Training]]
 
 def _at_best(training: Training, column: str) -> float:
     """Return a column in the epoch whose weights are kept; NaN without."""
-    kept = training["kept"]
-    sign = 1.0 if kept.endswith("loss") else -1.0
-    finite = [row for row in training["history"] if math.isfinite(row[kept])]
-    if not finite:
-        return math.nan
-    return float(min(finite, key=lambda row: sign * row[kept]).get(column, math.nan))
+    found = best(training["history"], training["kept"])
+    return math.nan if found is None else float(found[0].get(column, math.nan))
 
 
 def _mean(values: list[float], digits: int = 4) -> str:

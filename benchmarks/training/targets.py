@@ -1,6 +1,6 @@
 """The numbers to reach, and which of them a run reached.
 
-Nothing is hidden: a target without figures says why, one that was missed says so.
+Nothing is hidden: a target without figures is among them, one that was missed says so.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from benchmarks.training.loops import WORKS
 
 LOOP = {"tensorflow": 0.98, "jax": 0.95, "torch": 0.95}
 STREAM = 0.93
@@ -44,7 +46,26 @@ def verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         what = f"memory, {one['work']}, release_memory {one['release']}: MB an epoch"
         slope = one["slope"]
         found.append(_at_most(what, SLOPE, slope and slope["median"], one["not_run"]))
-    return [asdict(verdict) for verdict in found]
+    return [asdict(verdict) for verdict in (*found, *_not_measured(report))]
+
+
+def _not_measured(report: Mapping[str, Any]) -> Iterator[Verdict]:
+    """Yield a target for everything that a report has no figures of at all."""
+    why = "not measured yet"
+    ran = {race["backend"] for race in report.get("loops", [])}
+    for backend, needed in LOOP.items():
+        if backend not in ran:
+            yield _at_least(f"{backend}: ours / fit", needed, None, why)
+    sets = {one["set"] for one in report.get("epochs", [])}
+    for name, needs in EPOCHS.items():
+        if name not in sets:
+            for needed in needs:
+                yield _at_least(f"whole epochs, {name}: ours / plain", needed, None, why)
+    for part, needed in (("checkpoints", CHECKPOINTS), ("memory", SLOPE)):
+        works = {one["work"] for one in report.get(part, [])}
+        for work in WORKS:
+            if work.name not in works:
+                yield _at_most(f"{part}, {work.name}", needed, None, why)
 
 
 def _of_race(race: Mapping[str, Any]) -> Iterator[Verdict]:
