@@ -152,6 +152,25 @@ def test_keras_alone_scales_as_the_stream_does(scaling: str, channels: int) -> N
     )
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_keras_alone_scales_each_image_to_the_same_float32_as_the_stream(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 60, 52, channels)).astype(np.uint8)
+    pixels[0] = 7  # of one grey
+    pixels[1, 1:, 1:] = 0  # nearly black
+    size = [60, 52]  # their product has no whole root
+    recipe = small_recipe(data__channels=channels, data__image_size=size, data__scaling="per-image")
+    config = StreamConfig.of(recipe, training=False)
+    with sl.Stream(sl.index_arrays(pixels, np.arange(8) % 2), split=None, config=config) as stream:
+        streamed = next(iter(stream.epoch(0))).images
+    inputs = keras.Input((60, 52, channels))
+    layers = keras.Model(inputs, forward.scaled(inputs, recipe))
+    scaled = np.asarray(layers.predict_on_batch(pixels.astype(np.float32)))
+    if keras.config.backend() == "tensorflow":
+        assert (scaled != streamed).mean() < 1e-3
+    else:
+        np.testing.assert_allclose(scaled, streamed, atol=3e-6)
+
+
 @pytest.fixture(scope="module")
 def three_grey(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """An `auto` run on three classes, seen in grey, with averaged weights and a cosine."""

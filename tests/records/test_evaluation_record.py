@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from sightline.errors import RunError
 from sightline.records import ClassScores, Evaluation, rounded
 
 
@@ -30,11 +27,6 @@ def evaluation(source: str = "test") -> Evaluation:
     )
 
 
-def write(path: Path, plain: Any) -> Path:
-    path.write_text(json.dumps(plain, ensure_ascii=False), "utf-8")
-    return path
-
-
 def test_an_evaluation_comes_back_from_json_as_it_was() -> None:
     text = json.dumps(evaluation().to_dict())
     assert Evaluation.from_dict(json.loads(text)).to_dict() == evaluation().to_dict()
@@ -54,38 +46,10 @@ def test_the_class_names_are_those_of_the_scores_in_order() -> None:
     assert evaluation().class_names == ("kätzchen", "dog")
 
 
-def test_a_file_of_evaluations_comes_back_oldest_first(tmp_path: Path) -> None:
-    plain = [evaluation(source).to_dict() for source in ("validation", "test")]
-    path = write(tmp_path / "e.json", {"evaluations": plain})
-    assert [one.source for one in Evaluation.load_all(path)] == ["validation", "test"]
-
-
-def test_names_in_a_file_of_evaluations_are_utf8(tmp_path: Path) -> None:
-    path = write(tmp_path / "e.json", {"evaluations": [evaluation().to_dict()]})
-    assert Evaluation.load_all(path)[0].class_names[0] == "kätzchen"
-
-
-def test_without_a_file_there_are_no_evaluations(tmp_path: Path) -> None:
-    assert Evaluation.load_all(tmp_path / "e.json") == []
-
-
-@pytest.mark.parametrize("plain", [{}, [], {"evaluations": [{"source": "test"}]}])
-def test_a_damaged_file_of_evaluations_is_refused_by_its_path(tmp_path: Path, plain: Any) -> None:
-    with pytest.raises(RunError, match=r"e\.json is damaged: .*evaluate again"):
-        Evaluation.load_all(write(tmp_path / "e.json", plain))
-
-
-def test_half_a_file_of_evaluations_is_refused_by_its_path(tmp_path: Path) -> None:
-    (tmp_path / "e.json").write_text('{"evaluations": [')
-    with pytest.raises(RunError, match=r"e\.json is damaged"):
-        Evaluation.load_all(tmp_path / "e.json")
-
-
-def test_an_evaluation_kept_before_overlap_was_counted_comes_back(tmp_path: Path) -> None:
+def test_an_evaluation_kept_before_overlap_was_counted_comes_back() -> None:
     plain = evaluation().to_dict()
     del plain["seen_in_training"]
-    path = write(tmp_path / "e.json", {"evaluations": [plain]})
-    assert Evaluation.load_all(path)[0].seen_in_training == 0
+    assert Evaluation.from_dict(plain).seen_in_training == 0
 
 
 @pytest.mark.parametrize(

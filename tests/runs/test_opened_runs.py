@@ -96,6 +96,29 @@ def test_opening_a_run_changes_nothing(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"evaluations": [', "Expecting value"),
+        ("[]", "it holds no JSON object"),
+        ("{}", "'evaluations'"),
+        ('{"evaluations": [{"source": "test"}]}', "'classes'"),
+        ('{"evaluations": [], "evaluation": []}', "'evaluation' does not belong there"),
+        ('{"evaluations": [], "sha256": "0"}', "does not have the sha256 written in it"),
+    ],
+)
+def test_damaged_figures_are_refused_and_may_be_made_anew(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    run = open_run(make_run(tmp_path / "r"))
+    (run.path / "evaluation.json").write_text(text)
+    said = (
+        rf"evaluation\.json is damaged.*{why}.*\. To make it anew, remove it and evaluate again\."
+    )
+    with pytest.raises(RunError, match=said):
+        assert run.evaluations
+
+
 def test_a_run_without_a_finished_epoch_says_so(tmp_path: Path) -> None:
     path = make_run(tmp_path / "r", state="interrupted")
     (path / "model.json").unlink()

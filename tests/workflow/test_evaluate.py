@@ -272,7 +272,7 @@ def test_damaged_weights_are_refused(run: sl.Run) -> None:
 
 def test_damaged_figures_are_refused(run: sl.Run) -> None:
     (run.path / "evaluation.json").write_text("{")
-    with pytest.raises(sl.RunError, match=r"evaluation\.json is damaged: .* evaluate again"):
+    with pytest.raises(sl.RunError, match=r"evaluation\.json is damaged .* evaluate again"):
         sl.evaluate(run, progress=QUIET)
 
 

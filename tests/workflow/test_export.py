@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import sightline as sl
 from sightline.cli.app import app
 from sightline.errors import DataError, RunError
 from sightline.learning.models import backend
-from sightline.runs import Run
+from sightline.runs import Run, files
 from sightline.workflow import exporting
 from sightline.workflow.predicting import rebuild
 
@@ -46,7 +48,7 @@ def one(trained: sl.Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 @pytest.fixture(scope="module")
 def network(trained: sl.Run) -> keras.Model:
     """The trained run's own network."""
-    return rebuild(trained, 2, trained.kept("best"))
+    return rebuild(trained, trained.kept("best"))
 
 
 def sample_of(run: sl.Run, network: keras.Model) -> exported.Sample:
@@ -132,6 +134,7 @@ def test_every_format_agrees_with_the_run(
     "changes",
     [
         {"data.channels": 1, "data.scaling": "per-image"},
+        {"data.channels": 1, "data.scaling": "per-image", "precision": "mixed_bfloat16"},
         {"data.channels": 1, "data.scaling": "mean-std", "precision": "mixed_bfloat16"},
     ],
 )
@@ -184,6 +187,14 @@ def _unscaled(network: keras.Model) -> Callable[[Path], object]:
     return keras.Model(inputs, network(inputs)).save
 
 
+def written_and_compared(
+    path: Path, write: Callable[[Path], object], sample: exported.Sample
+) -> None:
+    with exported.hidden(path) as beside:
+        write(beside)
+        exported.compared(beside, sample)
+
+
 def _untrained(network: keras.Model) -> Callable[[Path], object]:
     """Return a way to export that loses the weights, with the right scaling."""
     inputs = keras.Input(network.input_shape[1:])
@@ -201,8 +212,8 @@ def test_an_export_that_disagrees_is_removed(
 ) -> None:
     path = tmp_path / "wrong.keras"
     with pytest.raises(RunError, match=r"differs from the run's own predictions by [0-9.e-]+ "):
-        exported.checked(path, wrong(network), sample_of(trained, network))
-    assert not path.exists()
+        written_and_compared(path, wrong(network), sample_of(trained, network))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -215,8 +226,8 @@ def test_an_export_damaged_on_its_way_to_the_disk_is_removed(
 
     path = tmp_path / "torn.keras"
     with pytest.raises(RunError, match="a new process without Sightline cannot open the export"):
-        exported.checked(path, torn, sample_of(trained, network))
-    assert not path.exists()
+        written_and_compared(path, torn, sample_of(trained, network))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_that_takes_too_long_to_open_is_removed(
@@ -225,8 +236,8 @@ def test_an_export_that_takes_too_long_to_open_is_removed(
     monkeypatch.setattr(exported, "_PATIENCE", 0.1)
     path = tmp_path / "slow.keras"
     with pytest.raises(RunError, match=r"images with it after 0\.1 seconds, so it was removed"):
-        exported.checked(path, network.save, sample_of(trained, network))
-    assert not path.exists()
+        written_and_compared(path, network.save, sample_of(trained, network))
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- where it goes ---------------------------------------------------------------------
@@ -274,6 +285,22 @@ def test_an_earlier_export_is_replaced(trained: sl.Run, tmp_path: Path, kind: st
     export(trained, out, format=kind)
     again = export(trained, out, format=kind, preprocessing=False)
     assert again["input"]["range"] == [0, 1]
+
+
+def test_an_earlier_export_stays_where_the_new_one_cannot_be_written(
+    trained: sl.Run, one: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in one[0].parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(files, "flush_to_disk", full)
+    with pytest.raises(OSError, match="No space left"):
+        sl.export(trained, out=tmp_path / "one.keras", weights="last", progress=sl.Silent())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_format_that_does_not_exist_is_refused(trained: sl.Run) -> None:

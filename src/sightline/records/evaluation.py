@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.errors import RunError
 from sightline.records.splitnames import Weights
 
 _CAUTIONS = {
@@ -180,18 +177,3 @@ class Evaluation:
                 "confusion": np.asarray(plain["confusion"], np.int64),
             }
         )
-
-    @classmethod
-    def load_all(cls, path: Path) -> list[Evaluation]:
-        """Return the evaluations of an `evaluation.json`, oldest first; [] without the file.
-
-        Raises:
-            RunError: The file is damaged.
-        """
-        if not path.exists():
-            return []
-        try:
-            plain = json.loads(path.read_text("utf-8"))["evaluations"]
-            return [cls.from_dict(one) for one in plain]
-        except (ValueError, LookupError, TypeError) as error:
-            raise RunError(f"{path} is damaged: {error}. Remove it and evaluate again.") from error

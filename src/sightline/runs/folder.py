@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ FORMAT_VERSION = 1
 IMPORTED = "imported"  # the state of a run whose model was trained elsewhere
 _IN_RUN_JSON: dict[str, type] = {"state": str, "started": str, "data": dict, "network": dict}
 _IN_MODEL_JSON: dict[str, type] = {"class_names": list, "best_epoch": int}
+_ANEW = "To make it anew, remove it and evaluate again."
 VALIDATED = "model/"  # in a checkpoint: the weights that the epoch was validated with
 
 
@@ -227,16 +228,23 @@ class Run:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """Everything that was evaluated so far, one entry a data set and weights.
+        """Everything that was evaluated so far, one entry a data set and weights; oldest first.
 
         Raises:
             RunError: The file is damaged, or was changed by hand.
         """
         path = self.path / "evaluation.json"
-        found = Evaluation.load_all(path)
-        if found and (others := read_json(path).keys() - {"evaluations", SEAL}):
-            raise RunError(f"{path} is damaged: {others.pop()!r} does not belong there")
-        return found
+        if not path.exists():
+            return []
+        try:
+            plain = read_json(path)
+            if others := plain.keys() - {"evaluations", SEAL}:
+                raise RunError(f"{path} is damaged: {others.pop()!r} does not belong there")
+            return [Evaluation.from_dict(one) for one in plain["evaluations"]]
+        except RunError as error:
+            raise RunError(f"{str(error).rstrip('.')}. {_ANEW}") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {error}. {_ANEW}") from error
 
     def predictions_path(self, source: str, weights: Weights) -> Path:
         """Return where the predictions of a split or of an external set are kept."""
@@ -259,6 +267,7 @@ class Run:
 
         Raises:
             RunError: They are missing or damaged.
+            ValueError: There are no weights of that name.
         """
         return self.kept(which).arrays
 
@@ -267,7 +276,10 @@ class Run:
 
         Raises:
             RunError: They are missing or damaged.
+            ValueError: There are no weights of that name.
         """
+        if which not in get_args(Weights):
+            raise ValueError(f"weights must be one of {get_args(Weights)}, got {which!r}")
         if which == "best":
             if not (self.path / BEST).exists() and not (self.path / "model.json").exists():
                 raise self._no_model()
@@ -312,13 +324,15 @@ class Run:
         return arrays, epoch, tuple(f"{line}. {instead}" for line in damaged)
 
 
-def open_run(path: str | Path) -> Run:
-    """Return the run in a folder; nothing is deserialised and nothing is written.
+def open_run(run: Run | str | Path) -> Run:
+    """Return the run in a folder, or as it was opened; nothing is deserialised, nothing written.
 
     Raises:
         RunError: There is no run there, it is damaged, or was written by a newer Sightline.
     """
-    folder = Path(path)
+    if isinstance(run, Run):
+        return run
+    folder = Path(run)
     if not (folder / "run.json").is_file():
         raise RunError(
             f"there is no run at {folder}: it has no run.json. `sightline runs` lists yours."

@@ -7,8 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -90,21 +89,21 @@ def export(
     """
     if format not in get_args(Format):
         raise ValueError(f"format must be one of {get_args(Format)}, got {format!r}")
-    if weights not in get_args(Weights):
-        raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run)
     class_names, kept = tuple(opened.model["class_names"]), opened.kept(weights)
     shown = progress or Shown()
     for line in kept.told:
         shown.say(line)
     path = _place(out, opened, format)
     _choose_backend(opened, format)
-    model = rebuild(opened, len(class_names), kept)
+    from sightline.learning.models import exported
+
+    model = rebuild(opened, kept)
     with shown.step(f"exporting {path.name}", 3) as step:
         tried = _tried(opened)
         step.advance()
         about = _description(opened, kept, format, preprocessing)
-        with _hidden(path) as written:
+        with exported.hidden(path) as written:
             agreement = _write(written, model, opened, tried, format, preprocessing)
             step.advance()
             about |= {
@@ -177,8 +176,8 @@ def _choose_backend(run: Run, kind: Format) -> None:
     Raises:
         SetupError: Keras has another backend already, or there is no TensorFlow.
     """
-    for name in ("TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_PREALLOCATE"):
-        os.environ.setdefault(name, "true" if name.startswith("TF") else "false")
+    for name, value in backend.SHARED_GPU.items():
+        os.environ.setdefault(name, value)
     if kind != "savedmodel":
         backend.choose(run.recipe.backend)
         return
@@ -217,7 +216,7 @@ def _tried(run: Run) -> _Tried:
 
 def _images(manifest: Manifest, config: StreamConfig) -> npt.NDArray[np.float32]:
     """Return the images of a few records that can be read, (N, H, W, C) float32."""
-    config = dataclasses.replace(config, max_fault_share=1.0, max_faults=len(manifest))
+    config = config.forgiving(len(manifest))
     parts = [np.empty((0, *config.image_size, config.channels), np.float32)]
     with Stream(manifest, split="validation", config=config) as stream:
         for batch in stream.epoch(0):
@@ -238,30 +237,25 @@ def _write(
     whole = exported.outward(model, run.recipe, kind) if preprocessing else model
     sample = _sample(model, run.recipe, tried, preprocessing)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return exported.checked(path, lambda place: exported.save(whole, place, kind), sample, modules)
-
-
-@contextmanager
-def _hidden(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to; what is still there in the end is removed."""
-    from sightline.learning.models import exported
-
-    hidden = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield hidden
-    finally:
-        exported.remove(hidden)
+    exported.save(whole, path, kind)
+    return exported.compared(path, sample, modules=modules)
 
 
 def _put(written: Path, path: Path, about: Mapping[str, Any]) -> None:
     """Put an export in its place, and what is said of it beside it.
 
-    Cut off anywhere, what is left is known as an export of ours, and the next one replaces it.
+    An earlier one is removed once all of the new one is on the disk. Cut off anywhere, what is left
+    is known as an export of ours, and the next one replaces it.
     """
     from sightline.learning.models import exported
 
-    exported.remove(path)
-    runs.write_json(_beside(path), about)
+    note = _beside(written)
+    try:
+        runs.write_json(note, about)
+        exported.remove(path)
+        note.replace(_beside(path))
+    finally:
+        note.unlink(missing_ok=True)
     written.replace(path)
 
 
@@ -271,14 +265,24 @@ def _sample(model: keras.Model, recipe: Recipe, tried: _Tried, preprocessing: bo
 
     pixels, scaled = tried.pixels, tried.scaled
     if preprocessing and pixels.shape[-1] == 1:
-        rng = np.random.default_rng(1)
-        shape = (_COLOURED, *pixels.shape[1:3], 3)
-        coloured = rng.integers(0, 256, shape).astype(np.float32)
-        grey = (coloured @ np.asarray(exported.LUMA, np.float32))[..., None]
+        coloured = _patches(pixels.shape[1:3])
+        grey = (coloured @ np.asarray(forward.LUMA))[..., None]
         scaled = np.concatenate([scaled, exported.scaled(grey, recipe)])
         pixels = np.concatenate([np.repeat(pixels, 3, axis=-1), coloured])
     probabilities = forward.forward(model, scaled, batch_size=len(scaled))
     return exported.Sample(pixels if preprocessing else scaled, probabilities)
+
+
+def _patches(size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return images of a few colours, 0..255.
+
+    Grey made of them may differ in its last bit from backend to backend, and where it is rounded to
+    bfloat16, by more: with few values, hardly ever.
+    """
+    height, width = size
+    colours = np.random.default_rng(1).integers(0, 256, (_COLOURED, 4, 4, 3)).astype(np.float32)
+    whole = colours.repeat(-(-height // 4), axis=1).repeat(-(-width // 4), axis=2)
+    return whole[:, :height, :width]
 
 
 def _description(run: Run, kept: KeptWeights, kind: Format, preprocessing: bool) -> dict[str, Any]:

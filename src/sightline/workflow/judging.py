@@ -53,7 +53,7 @@ def evaluate(
         RunError: The run has no model, is damaged, in use, or cannot be written to.
         ValueError: There is no split, or no weights, of that name.
     """
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run)
     external, own = data is not None or any(source.values()), opened.manifest
     manifest = manifest_of(data, source, learnable=False) if external else own
     seen = gate.same_images(gate.learned(own), own, manifest)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, overload
+from typing import TYPE_CHECKING, overload
 
 import polars as pl
 
@@ -74,7 +73,7 @@ def predict(
         RunError: The run has no model, or it is damaged.
         ValueError: There are no weights of that name.
     """
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run)
     if out is not None:
         runs.check_table_path(Path(out))
     chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
@@ -102,18 +101,14 @@ def predictions_of(
         RunError: The run has no such weights, or they are damaged.
         ValueError: There are no weights of that name.
     """
-    if weights not in get_args(Weights):
-        raise ValueError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
     class_names, kept = tuple(run.model["class_names"]), run.kept(weights)
     for line in kept.told:
         progress.say(line)
-    model = rebuild(run, len(class_names), kept)
+    model = rebuild(run, kept)
     from sightline.learning import prediction
 
     # A file that cannot be read is an answer here ("reason"), not a reason to stop.
-    config = dataclasses.replace(
-        StreamConfig.of(run.recipe, training=False), max_fault_share=1.0, max_faults=len(manifest)
-    )
+    config = StreamConfig.of(run.recipe, training=False).forgiving(len(manifest))
     with (
         Stream(manifest, split=split, config=config) as stream,
         progress.step(f"predicting {split or 'images'}", stream.num_records) as step,
@@ -128,7 +123,7 @@ def predictions_of(
         )
 
 
-def rebuild(run: Run, num_classes: int, kept: KeptWeights) -> keras.Model:
+def rebuild(run: Run, kept: KeptWeights) -> keras.Model:
     """Rebuild the network and assign the weights.
 
     Nothing is deserialised but a network that no recipe describes, and no code of its file is run.
@@ -137,7 +132,7 @@ def rebuild(run: Run, num_classes: int, kept: KeptWeights) -> keras.Model:
     from sightline.learning.models import forward
     from sightline.learning.models import kept as networks
 
-    model = networks.rebuild(run.recipe, num_classes, run.network)
+    model = networks.rebuild(run.recipe, len(run.model["class_names"]), run.network)
     forward.set_weights(model, kept.arrays)
     return model
 

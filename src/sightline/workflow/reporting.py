@@ -36,11 +36,11 @@ def report(run: Run | str | Path) -> Path:
     Raises:
         RunError: There is no run, it is damaged, in use, or cannot be written to.
     """
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run)
     page = reports.render(_contents(opened))
     path = opened.path / "report.html"
     with runs.locked(opened.path):
-        runs.write_atomically(path, lambda beside: beside.write_text(page, "utf-8"))
+        runs.write_content(path, page)
         if len(opened.history):
             plot_history(opened, out=opened.path / "history.png")
     return path
@@ -57,13 +57,13 @@ def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Fig
         DataError: `out` does not end in .png.
         RunError: There is no run, or its history is damaged.
     """
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run)
     figure = reports.history_figure(opened.history)
     if out is not None:
         if Path(out).suffix.lower() != ".png":
             raise DataError(f"the figure {out} must end in .png")
         content = reports.png(figure)
-        runs.write_atomically(Path(out), lambda beside: beside.write_bytes(content))
+        runs.write_content(Path(out), content)
     return figure
 
 
@@ -189,9 +189,7 @@ def _training_pictures(run: Run) -> tuple[list[Picture], str]:
     if not count:
         return [], ""
     # A file that cannot be read costs its own picture, not all of them.
-    config = dataclasses.replace(
-        StreamConfig.of(run.recipe, training=True), max_fault_share=1.0, max_faults=count
-    )
+    config = StreamConfig.of(run.recipe, training=True).forgiving(count)
     shown = pictures.training_pictures(run.manifest, config, count=count)
     if not shown:
         return [], "They cannot be shown: the images are no longer at their place."

@@ -238,6 +238,10 @@ class StreamConfig:
         share = max(1, int(self.max_fault_share * total + 1e-9)) if self.max_fault_share else 0
         return min(self.max_faults, share)
 
+    def forgiving(self, total: int) -> Self:
+        """Return the same for those to whom an unreadable file is an answer: all may be."""
+        return dataclasses.replace(self, max_fault_share=1.0, max_faults=total)
+
     @classmethod
     def of(
         cls, recipe: Recipe, *, training: bool, cache: Path | None = None, share: float = 1.0

@@ -16,6 +16,8 @@ from sightline.data.stream import usable_cores
 from sightline.errors import SetupError, how_to_install, require
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# On a GPU: whoever opens an export needs room beside the process that wrote it.
+SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _DECISIVE = (  # variables that change the last bits of what a backend computes
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",

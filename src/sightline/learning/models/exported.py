@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +24,13 @@ import numpy.typing as npt
 from keras import layers
 
 from sightline.errors import RunError
-from sightline.learning.models import forward, reloading
+from sightline.learning.models import backend, forward, reloading
 from sightline.recipes import Recipe
 
 Format = Literal["keras", "h5", "savedmodel"]
 LIMIT = 1e-5  # the greatest difference of a probability
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as libjpeg and Pillow have it
 _PATIENCE = 600  # seconds: a large network on a slow disk
 _CHILD = Path(reloading.__file__)
-# The program that reloads needs room beside this one on a GPU.
-SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,19 +73,20 @@ def outward(model: keras.Model, recipe: Recipe, kind: Format) -> keras.Model:
     if kind != "h5" or channels == 3:
         return forward.with_own_scaling(model, recipe)
     inputs = keras.Input((height, width, 3), name="rgb_0_255")
-    grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, dtype="float32", name="grey")
+    wide = forward.precise()
+    grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, dtype=wide, name="grey")
     pixels = grey(inputs)
-    grey.set_weights([np.asarray(LUMA, np.float32).reshape(1, 1, 3, 1)])
-    return keras.Model(inputs, model(forward.scaling_layer(recipe)(pixels)), name=model.name)
+    grey.set_weights([np.asarray(forward.LUMA).reshape(1, 1, 3, 1)])
+    return keras.Model(inputs, model(forward.scaled(pixels, recipe)), name=model.name)
 
 
-def scaled(pixels: npt.NDArray[np.float32], recipe: Recipe) -> npt.NDArray[np.float32]:
+def scaled(pixels: npt.NDArray[np.floating], recipe: Recipe) -> npt.NDArray[np.float32]:
     """Return (N, H, W, C) pixels of 0..255 as the stream would scale them."""
     data = recipe.data
     if data.scaling == "per-image":
-        axes = (1, 2, 3)
-        mean, std = pixels.mean(axes, keepdims=True), pixels.std(axes, keepdims=True)
-        return np.asarray((pixels - mean) / std, np.float32)
+        wide, axes = pixels.astype(np.float64), (1, 2, 3)
+        apart = wide - wide.mean(axes, keepdims=True)
+        return np.asarray(apart / np.sqrt(wide.var(axes, keepdims=True) + 1e-12), np.float32)
     if data.scaling == "mean-std":
         mean, std = np.asarray(data.mean), np.asarray(data.std)
         return np.asarray((pixels / 255 - mean) / std, np.float32)
@@ -149,20 +147,14 @@ def compared(path: Path, sample: Sample, *, modules: Sequence[str] = ()) -> Agre
     return Agreement(difference, about["versions"], tuple(about["packages"]))
 
 
-def checked(
-    beside: Path, write: Callable[[Path], object], sample: Sample, modules: Sequence[str] = ()
-) -> Agreement:
-    """Write an export and compare it; what does not agree is removed.
-
-    Raises:
-        RunError: As `compared`.
-    """
+@contextmanager
+def hidden(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` to write an export to; what stays there is removed."""
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        write(beside)
-        return compared(beside, sample, modules=modules)
-    except BaseException:
+        yield beside
+    finally:
         remove(beside)
-        raise
 
 
 def remove(path: Path) -> None:
@@ -184,7 +176,7 @@ def _reload(files: Sequence[str], modules: Sequence[str]) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-P", str(_CHILD), *files, *modules],
-            env=os.environ | SHARED_GPU | environment,
+            env=os.environ | backend.SHARED_GPU | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

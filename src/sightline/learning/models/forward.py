@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -14,6 +15,8 @@ from sightline.errors import RunError
 from sightline.learning.models import devices
 from sightline.recipes import Recipe
 from sightline.records import LayerSummary, ModelSummary
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as libjpeg and Pillow have it
 
 
 def forward(
@@ -127,19 +130,50 @@ def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
     inputs = keras.Input((height, width, 3), name="rgb_0_255")
     pixels = inputs
     if channels == 1:  # as libjpeg and Pillow do; Keras' own weights do not quite sum to 1
-        red, green, blue = (inputs[..., place : place + 1] for place in range(3))
-        pixels = 0.299 * red + 0.587 * green + 0.114 * blue
-    scaled = scaling_layer(recipe)(pixels)
-    return keras.Model(inputs, model(scaled), name=model.name)
+        wide = keras.ops.cast(inputs, precise())  # grey in colour stays what it is
+        red, green, blue = (wide[..., place : place + 1] for place in range(3))
+        pixels = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return keras.Model(inputs, model(scaled(pixels, recipe)), name=model.name)
 
 
-def scaling_layer(recipe: Recipe) -> keras.Layer:
-    """Return the layer that does to 0..255 what the stream does."""
+def scaled(pixels: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """Return pixels of 0..255 scaled as the stream scales them, by layers of Keras."""
+    if recipe.data.scaling == "per-image":
+        return _standardised(pixels)
+    return _rescaling(recipe)(pixels)
+
+
+def _standardised(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    """Return each image brought to mean 0 and deviation 1, over all its channels and places.
+
+    As exact as it goes: a network in bfloat16 rounds pixels the other way that differ from the
+    stream's in the last bit of float32, and predicts something else. Keras' GroupNormalization is
+    less exact, whatever its type.
+    """
+    shape = pixels.shape[1:]
+    number, wide = math.prod(shape), precise()
+    flat = layers.Reshape((number, 1), dtype=wide)(pixels)
+    mean = layers.GlobalAveragePooling1D(keepdims=True, dtype=wide)(flat)
+    apart = layers.Subtract(dtype=wide)([flat, mean])
+    unit = layers.UnitNormalization(axis=1, dtype=wide)(apart)  # its squares sum to 1, not number
+    # Rescaling takes a float32, so the factor goes in as two that are added.
+    near = float(np.float32(math.sqrt(number)))
+    factors = (near, math.sqrt(number) - near)
+    whole = [layers.Rescaling(factor, dtype=wide)(unit) for factor in factors]
+    together = layers.Add(dtype=wide)(whole)
+    return layers.Reshape(shape, dtype="float32", name="scaling")(together)
+
+
+def precise() -> str:
+    """Return the type of pixels that are yet to be scaled: as the stream's, where that is of use.
+
+    JAX has no float64, and Keras takes means in float32 on torch.
+    """
+    return "float64" if keras.config.backend() == "tensorflow" else "float32"
+
+
+def _rescaling(recipe: Recipe) -> keras.Layer:
     data = recipe.data
-    if data.scaling == "per-image":  # over one group of all channels, and every place
-        return layers.GroupNormalization(
-            groups=1, epsilon=1e-12, center=False, scale=False, name="scaling"
-        )
     if data.scaling == "mean-std":
         factors = [1 / (255 * std) for std in data.std]
         terms = [-mean / std for mean, std in zip(data.mean, data.std, strict=True)]

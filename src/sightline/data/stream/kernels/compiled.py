@@ -260,7 +260,8 @@ def _standardise(values: Any) -> None:
             squares[lane] += (values[begin + lane] - mean) ** 2
     for at in range(whole, len(values)):
         squares[0] += (values[at] - mean) ** 2
-    deviation = np.sqrt(np.sum(squares) / len(values)) + 1e-6
+    # Not the deviation and 1e-6: layers of Keras in an export come to the very same float32.
+    deviation = np.sqrt(np.sum(squares) / len(values) + 1e-12)
     for at in range(len(values)):
         values[at] = (values[at] - mean) / deviation
 

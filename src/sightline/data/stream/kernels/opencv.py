@@ -60,7 +60,8 @@ def batch(
             values = _levels(values, float(brightness[place]), float(shifts[place]))
             values = values * np.asarray(scale, np.float32) + np.asarray(offset, np.float32)
             if per_image:
-                values = (values - values.mean(dtype=np.float64)) / (values.std() + 1e-6)
+                values = values.astype(np.float64)
+                values = (values - values.mean()) / np.sqrt(values.var() + 1e-12)
             if channels_first:
                 values = values.transpose(2, 0, 1)
             if whole_numbers:
