@@ -13,6 +13,7 @@ import polars as pl
 from sightline.errors import DataError
 from sightline.records.columns import digest_of, join_names, known, numbers
 from sightline.records.index import NO_SPLIT, Location, RecordIndex, archive_of
+from sightline.records.parquet import read_parquet
 from sightline.records.splitnames import SPLITS, Split
 
 SCHEMA_VERSION = 2  # 2: the column `begin`
@@ -232,9 +233,9 @@ class Manifest:
         if not path.exists():
             raise DataError(f"there is no manifest at {path}. Make one: sightline scan DIR")
         try:
-            about = json.loads(pl.read_parquet_metadata(path)["sightline"])
+            table, written = read_parquet(path)
+            about = json.loads(written["sightline"])
             version = int(about["schema_version"])
-            table = pl.read_parquet(path, glob=False)
         except KeyError as error:
             raise DataError(f"{path} is not a Sightline manifest: it lacks {error}") from error
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:

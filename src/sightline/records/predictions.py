@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sightline.errors import DataError
+from sightline.records.parquet import read_parquet
 from sightline.records.splitnames import Weights
 
 _TABLE_SCHEMA = pl.Schema(
@@ -115,8 +116,7 @@ class Predictions:
             DataError: The file is missing, is not such a file, or is damaged.
         """
         try:
-            about = pl.read_parquet_metadata(path)
-            table = pl.read_parquet(path, glob=False)
+            table, about = read_parquet(path)
             columns = [name for name in table.columns if name.startswith(_PROBABILITY_PREFIX)]
             found = cls(
                 tuple(name.removeprefix(_PROBABILITY_PREFIX) for name in columns),

@@ -26,6 +26,7 @@ from sightline.data.sources.walk import (
 )
 from sightline.errors import DataError
 from sightline.records import Manifest, Split
+from sightline.records.parquet import read_parquet
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -147,7 +148,7 @@ def _open(path: Path) -> pl.DataFrame:
         raise DataError(f"there is no table {path}. Check the path for a typing error.")
     try:
         if extension in _PARQUET:
-            return pl.read_parquet(path, glob=False)
+            return read_parquet(path)[0]
         if extension in _SEPARATORS:
             return pl.read_csv(
                 path, separator=_SEPARATORS[extension], infer_schema=False, glob=False
