@@ -180,25 +180,31 @@ _PLACES = (
     ("training begins", False),
     ("step 3 ends", True),
     ("step 6 begins", True),
+    ("step 7 begins", True),
     ("validation 0 batch 1 ends", False),
     ("epoch 0 ends", False),
     ("step 9 begins", True),
+    ("step 10 ends", True),
     ("step 12 ends", True),
     ("validation 1 begins", True),
     ("epoch 1 ends", True),
     ("epoch 2 begins", False),
+    ("step 15 ends", True),
     ("step 17 ends", True),
+    ("step 19 begins", True),
     ("step 20 ends", True),
     ("validation 2 ends", True),
     ("step 23 begins", True),
     ("step 26 ends", False),
+    ("step 28 begins", True),
     ("validation 3 batch 0 ends", True),
     ("epoch 4 begins", True),
     ("step 31 begins", True),
     ("step 34 ends", True),
+    ("validation 4 begins", True),
 )
-_FEW = (*_PLACES[2:6], _PLACES[11], _PLACES[18])
-_ONE = (_PLACES[6],)
+_FEW = (*_PLACES[2:7], _PLACES[8], _PLACES[14], _PLACES[23])
+_ONE = (_PLACES[7],)
 _LONGEST = 0.02  # s: what a step takes, with its checkpoint
 
 
@@ -301,7 +307,7 @@ def epoch_of(event: str) -> int:
         pytest.param("jax", _FEW, marks=pytest.mark.slow),
         pytest.param("torch", _FEW, marks=pytest.mark.slow),
     ],
-    ids=["tensorflow-1", "tensorflow-20", "jax-6", "torch-6"],
+    ids=["tensorflow-1", "tensorflow-26", "jax-8", "torch-8"],
 )
 def test_a_training_that_is_killed_ends_as_one_that_was_not(
     backend: str, places: Sequence[tuple[str, bool]], make_photos: MakePhotos, tmp_path: Path

@@ -84,8 +84,9 @@ def assert_close(one: dict[str, Any], two: dict[str, Any], rel: float = 1e-5) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", SHARED)
 def test_two_devices_reach_what_one_reaches(backend: str, pictures: Path, tmp_path: Path) -> None:
-    one = trained(backend, pictures, tmp_path / "one")
-    two = trained(backend, pictures, tmp_path / "two", devices="all")
+    changes: dict[str, Any] = {"train.optimizer": "adamw", "train.weight_average": 0.5}
+    one = trained(backend, pictures, tmp_path / "one", **changes)
+    two = trained(backend, pictures, tmp_path / "two", **changes, devices="all")
     assert (one["used"], two["used"]) == ([1], [2])
     assert (one["devices"], two["devices"]) == (["CPU:0"], ["CPU:0", "CPU:1"])
     assert_close(one, two)

@@ -22,9 +22,13 @@ SETTINGS = {"train__optimizer": "sgd", "train__epochs": 3, "checkpoint__steps": 
 class Poison(AfterSteps):
     """Leaves a NaN in the weights after so many steps, as a gradient that overflows does."""
 
+    def __init__(self, steps: int, value: float = math.nan) -> None:
+        super().__init__(steps)
+        self._value = value
+
     def act(self) -> None:
         first = self.model.trainable_variables[0]
-        first.assign(keras.ops.full(first.shape, math.nan))
+        first.assign(keras.ops.full(first.shape, self._value))
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +133,26 @@ def test_weights_that_became_nan_are_in_no_checkpoint(pictures: Path, tmp_path: 
     assert all(np.isfinite(each).all() for each in floats)
 
 
+def test_weights_that_became_infinite_are_in_no_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "checkpoint__steps": 1}
+    message = r"became infinite after 7 steps.*--set train\.learning_rate="
+    with pytest.raises(sl.RunError, match=message):
+        train(pictures, tmp_path / "run", callbacks=[Poison(7, math.inf)], **settings)
+    saved, _ = load_checkpoint(tmp_path / "run")
+    assert saved is not None
+    assert saved.meta["step"] == 6
+    lower = {"train.learning_rate": 0.0001}
+    run = sl.train(resume=tmp_path / "run", changes=lower, only_train=True, progress=sl.Silent())
+    assert run.state == "finished"
+
+
 class Overflow(Witness):
     """Leaves a network in the last step of an epoch whose outputs are infinity minus infinity."""
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         if batch == 4:
-            kernel, bias = self.model.trainable_variables[-2:]
-            kernel.assign(keras.ops.full(kernel.shape, -math.inf))
-            bias.assign(keras.ops.full(bias.shape, math.inf))
+            for each in self.model.non_trainable_weights:
+                each.assign(keras.ops.full(each.shape, math.inf))
 
 
 @pytest.mark.parametrize("metrics", [["accuracy"], ["accuracy", "auc"]])
@@ -153,7 +169,8 @@ def test_weights_that_became_nan_are_not_validated(
 def test_outputs_that_are_no_numbers_end_training_before_anybody_is_told_of_them(
     average: float, pictures: Path, tmp_path: Path
 ) -> None:
-    overflow, settings = Overflow(), {"train__weight_average": average}
+    overflow = Overflow()
+    settings = {"train__weight_average": average, "model__normalisation": "batch"}
     message = r"validation images became nan in epoch 1 \(records val.*--set train\.learning_rate="
     with pytest.raises(sl.RunError, match=message):
         train(pictures, tmp_path / "run", callbacks=[overflow], **settings)

@@ -166,6 +166,14 @@ def test_a_state_that_cannot_be_saved_is_refused_before_the_first_step(
     assert onlooker.told == []
 
 
+def test_a_state_whose_keys_would_come_back_as_others_is_refused(
+    pictures: Path, tmp_path: Path
+) -> None:
+    holding = Holding({"seen": [{3: 0.5}]})
+    with pytest.raises(sl.RunError, match=r"gave a key of type int\. .* with strings as keys"):
+        train(pictures, tmp_path / "run", callbacks=[holding], **FEW)
+
+
 def test_a_state_that_can_no_longer_be_saved_is_said_once_and_ends_nothing(
     pictures: Path, tmp_path: Path
 ) -> None:

@@ -256,9 +256,10 @@ def test_nan_is_never_better() -> None:
 def test_parts_are_those_of_the_epochs_that_a_training_began_with(
     planned: int, parts: list[int]
 ) -> None:
-    standing = Standing.of(small_recipe(train__epochs=planned), STEPS, 2)
+    growing = {"data__image_size": [24, 32], "data__grow": [0.5, 1.0]}
+    standing = Standing.of(small_recipe("auto", train__epochs=planned, **growing), STEPS, 2)
     found = []
     for epoch in range(6):
         standing.epoch = epoch
-        found.append(standing.part(2))
+        found.append(standing.part())
     assert found == parts

@@ -129,10 +129,23 @@ def _as_json(state: Any) -> Any:
     """Return a state as it comes back from a checkpoint.
 
     Raises:
-        TypeError: It holds something that JSON has no word for.
+        TypeError: It holds something that JSON has no word for, or a key that is no string, which
+            would come back as one.
         ValueError: It holds itself.
     """
-    return json.loads(json.dumps(state, default=_plain))
+    text = json.dumps(state, default=_plain)
+    _refuse_keys(state)
+    return json.loads(text)
+
+
+def _refuse_keys(state: Any) -> None:
+    if isinstance(state, dict):
+        for key in state:
+            if not isinstance(key, str):
+                raise TypeError(f"a key of type {type(key).__name__}")
+    if isinstance(state, dict | list | tuple):
+        for inner in state.values() if isinstance(state, dict) else state:
+            _refuse_keys(inner)
 
 
 def _plain(value: Any) -> Any:
@@ -144,6 +157,6 @@ def _plain(value: Any) -> Any:
 def _unsaved(callback: keras.callbacks.Callback, error: Exception) -> str:
     return (
         f"the state of callback {type(callback).__name__} cannot be saved: get_state gave "
-        f"{error}. Return numbers, strings, lists and dicts alone, such as array.tolist(), and "
-        "make of it what you need in set_state; or leave out both."
+        f"{error}. Return numbers, strings, lists and dicts with strings as keys alone, such as "
+        "array.tolist(), and make of it what you need in set_state; or leave out both."
     )

@@ -93,10 +93,11 @@ def fit(
     steps = len(train[0])
     listeners = Listeners.of(callbacks, model, recipe, steps, progress)
     standing = Standing.of(recipe, steps, len(validation.class_names))
+    assert len(train) == len(standing.sizes), "a stream for each size that the recipe asks for"
     judged = Validation(validation, listeners, recipe, keeper.run)
     loop = _Loop(model, tuple(train), judged, keeper, listeners, progress, standing, recipe)
-    loop.recent = Recent.of(recipe)
     model.stop_training = False
+    keeper.cadence.expect(variables.size(model))
     randomness.settle()
     listeners.to_keras.on_train_begin()
     listeners.refuse_unsaved()
@@ -127,14 +128,18 @@ class _Loop:
     recipe: Recipe
     request: StopRequest = field(default_factory=StopRequest)
     recent: Recent = field(init=False)
-    told: set[str] = field(default_factory=set)  # files that were said to be unreadable
+    told: set[str] = field(default_factory=set)  # files and columns of which something was said
     began: float = 0.0  # of the epoch, in this process
     latest: dict[str, Any] = field(default_factory=dict)  # the line of the latest epoch
+
+    def __post_init__(self) -> None:
+        """Remember no batch yet."""
+        self.recent = Recent.of(self.recipe)
 
     @property
     def train(self) -> Stream:
         """The stream of the epoch in hand."""
-        return self.trains[self.standing.part(len(self.trains))]
+        return self.trains[self.standing.part()]
 
     def goes_on(self) -> bool:
         """Say whether there is another epoch to run."""
@@ -182,7 +187,7 @@ class _Loop:
     def _validated(self, step: Step) -> dict[str, Any] | None:
         """Return the line of an epoch that was trained, once it is kept; None: asked to stop."""
         standing, request = self.standing, self.request
-        self._refuse_nan(variables.judged(self.model))
+        self._refuse_spoiled(variables.judged(self.model))
         row = telling.describe(standing, self.train, self.recipe, self.model)
         raw: dict[str, float] = {}
         if self.model.optimizer.use_ema:
@@ -251,11 +256,12 @@ class _Loop:
                 before = time.perf_counter()
         return True
 
-    def _refuse_nan(self, arrays: variables.Arrays) -> None:
-        """Refuse to validate or save a NaN, which a step may leave whose objective was finite."""
-        if spoiled := variables.not_numbers(arrays):
+    def _refuse_spoiled(self, arrays: variables.Arrays) -> None:
+        """Refuse to validate or save weights that a step spoiled whose objective was finite."""
+        if spoiled := variables.spoiled(self.model, arrays):
             steps = self.standing.epoch * len(self.train) + self.standing.batch
-            raise self._diverged(f"{spoiled[0]} became NaN after {steps} steps")
+            became = "NaN" if np.isnan(arrays[spoiled[0]]).any() else "infinite"
+            raise self._diverged(f"{spoiled[0]} became {became} after {steps} steps")
 
     def _check_finite(self, loss: float) -> None:
         if not np.isfinite(loss):
@@ -275,14 +281,15 @@ class _Loop:
         """Write a checkpoint, once anything was trained; the last one has to succeed.
 
         Raises:
-            RunError: It could not be written; or there is a NaN in it, which a step may leave
-                whose own objective was finite: going on from there would lead nowhere.
+            RunError: It could not be written; or there is a NaN or an infinity in it, which a
+                step may leave whose own objective was finite: going on from there would lead
+                nowhere.
         """
         standing = self.standing
         if not (standing.epoch or standing.batch):
             return
         arrays = variables.read(self.model)
-        self._refuse_nan(arrays)
+        self._refuse_spoiled(arrays)
         plain = standing.to_dict()
         if standing.batch:
             plain["seconds"] = self._seconds()
@@ -335,9 +342,9 @@ class _Loop:
         would be computed by other code, and differ in its last bits. The same goes for images
         that were smaller before.
         """
-        standing, several = self.standing, len(self.trains)
+        standing = self.standing
         # Not all parts up to the one in hand: with fewer epochs, the first are left out.
-        for part in dict.fromkeys(standing.part(several, n) for n in range(standing.epoch + 1)):
+        for part in dict.fromkeys(standing.part(epoch) for epoch in range(standing.epoch + 1)):
             train = self.trains[part]
             largest, classes = train.config.batch_size, len(train.class_names)
             for size in dict.fromkeys((largest, train.num_records - (len(train) - 1) * largest)):

@@ -22,7 +22,7 @@ from sightline.data.stream import Stream
 from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.prediction import score
-from sightline.learning.training import stepping, variables
+from sightline.learning.training import diverging, stepping, variables
 from sightline.progress import Step
 from sightline.records import Batch
 from sightline.records.rates import COMPARISON_SCHEMA, CURVE_SCHEMA, FEWEST_RATES, RateSearch
@@ -177,12 +177,11 @@ def _val_loss(model: keras.Model, validation: Stream) -> float:
 
 def _too_high(number: int, rate: float, objective: float, batch: Batch, train: Stream) -> RunError:
     """Return what to say of an objective that is not finite at one of the first rates."""
-    ids = ", ".join(train.record_id(int(row)) for row in batch.rows[:5])
     if not number:
         return RunError(
             f"the objective is {objective} at the very first step, before any learning rate has "
-            f"had an effect (records {ids} ...). Look at these images, or at the network: "
-            "--set precision=float32."
+            f"had an effect ({diverging.some(train, batch.rows)}). Look at these images, or at "
+            "the network: --set precision=float32."
         )
     return RunError(
         f"the objective became {objective} after {number} steps, at rate {rate:.2g}: the rates "

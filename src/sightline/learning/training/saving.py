@@ -130,9 +130,10 @@ class Keeper:
                     f"{self.run}"
                 ) from error
             self.progress.say(f"{told}. The one before stands; it will be tried again.")
+            self.cadence.failed()
         else:
             self._failed = 0
-        self.cadence.saved(time.perf_counter() - started)
+            self.cadence.saved(time.perf_counter() - started)
 
     def _write(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
         self._keep_best()  # of the checkpoint before, where that failed

@@ -121,19 +121,20 @@ class Standing:
         self.tally = Tally.empty(len(self.tally.confusion), areas=len(self.tally.ranks) > 0)
         self.clock.epoch_done(seconds, grown=grown)
 
-    def part(self, parts: int, epoch: int | None = None) -> int:
-        """Return in which of so many equal parts of the epochs one is; None: the one in hand.
+    def part(self, epoch: int | None = None) -> int:
+        """Return in which part of the epochs one is, one part a size; None: the one in hand.
 
-        They are parts of the planned epochs: any more belong to the last. Where there are fewer
-        epochs than parts, the first parts are left out.
+        They are equal parts of the planned epochs: any more belong to the last. Where there are
+        fewer epochs than parts, the first parts are left out.
         """
+        parts = len(self.sizes)
         epoch = self.epoch if epoch is None else epoch
         begun = max(epoch * parts // self.planned, parts - self.planned + epoch)
         return min(begun, parts - 1)
 
     def is_whole(self, epoch: int | None = None) -> bool:
         """Say whether an epoch is in the last part, where images have grown to their size."""
-        return self.part(len(self.sizes), epoch) == len(self.sizes) - 1
+        return self.part(epoch) == len(self.sizes) - 1
 
     def is_late(self, minutes: float) -> bool:
         """Say whether another epoch would end later than `minutes` after the start; 0 = never.
@@ -147,7 +148,7 @@ class Standing:
 
     def _pixels(self, epoch: int) -> float:
         """Return the size of an epoch's images, as a share of their area."""
-        return self.sizes[self.part(len(self.sizes), epoch)] ** 2
+        return self.sizes[self.part(epoch)] ** 2
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values; floats come back to the last bit."""

@@ -166,18 +166,17 @@ def end_in_words(done: int, recipe: Recipe, standing: Standing) -> str:
     if standing.is_late(recipe.stop.minutes):
         return (
             f"Stopped after {done} epoch{'s' * (done > 1)}: another would not end within "
-            f"{recipe.stop.minutes:g} minutes.{_still_small(done, recipe, standing)}"
+            f"{recipe.stop.minutes:g} minutes.{_still_small(done, standing)}"
         )
     asked = f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
-    return f"{asked}{_still_small(done, recipe, standing)}"
+    return f"{asked}{_still_small(done, standing)}"
 
 
-def _still_small(done: int, recipe: Recipe, standing: Standing) -> str:
+def _still_small(done: int, standing: Standing) -> str:
     """Return what to say of a training that ended before its images had grown."""
-    sizes = recipe.data.grow
-    if not (sizes and done) or standing.is_whole(done - 1):
+    if not done or standing.is_whole(done - 1):
         return ""
-    share = sizes[standing.part(len(sizes), done - 1)]
+    share = standing.sizes[standing.part(done - 1)]
     return (
         f" Its images had not grown to their whole size yet: those of the last epoch were at "
         f"{share:g} of it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import keras
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from sightline import runs
 from sightline.learning.models import forward
 from sightline.learning.training.averaging import averaged_weights
+
+_RAW = "raw/"
+_FLOAT32 = 4  # bytes: nearly all variables are of this type
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -29,7 +33,7 @@ def read(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
         for name, variable in _judged(model).items():
             arrays[name] = _copy(variable)
     arrays |= {name: _copy(variable) for name, variable in _beside(model).items()}
-    return arrays | {f"raw/{number:04d}": array for number, array in enumerate(raw)}
+    return arrays | {f"{_RAW}{number:04d}": array for number, array in enumerate(raw)}
 
 
 def judged(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
@@ -37,10 +41,31 @@ def judged(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
     return {name: _copy(variable) for name, variable in _judged(model).items()}
 
 
-def not_numbers(arrays: Arrays) -> list[str]:
-    """Return the names of those that hold a NaN; infinities may be meant, as in a mask."""
+def spoiled(model: keras.Model, arrays: Arrays) -> list[str]:
+    """Return the names of those that hold a NaN, or an infinity though they are trained.
+
+    In what is not trained it may be meant, as in a mask.
+    """
+    trained = {
+        f"{runs.VALIDATED}{name}"
+        for name, variable in forward.named_weights(model).items()
+        if variable.trainable
+    }
     floats = {name: each for name, each in arrays.items() if "float" in each.dtype.name}
-    return [name for name, each in floats.items() if np.isnan(each).any()]
+    return [
+        name
+        for name, each in floats.items()
+        if np.isnan(each).any()
+        or ((name in trained or name.startswith(_RAW)) and np.isinf(each).any())
+    ]
+
+
+def size(model: keras.Model) -> int:
+    """Return about how many bytes `read` returns of a compiled model."""
+    averaged = len(model.trainable_variables) * model.optimizer.use_ema
+    variables = (*model.variables, *model.optimizer.variables)
+    variables += tuple(model.trainable_variables[:averaged])
+    return sum(_FLOAT32 * math.prod(variable.shape) for variable in variables)
 
 
 def assign(model: keras.Model, arrays: Arrays) -> None:
@@ -51,7 +76,7 @@ def assign(model: keras.Model, arrays: Arrays) -> None:
     """
     variables = _judged(model) | _beside(model)
     if model.optimizer.use_ema:  # last: these are what is trained
-        variables |= {f"raw/{n:04d}": v for n, v in enumerate(model.trainable_variables)}
+        variables |= {f"{_RAW}{n:04d}": v for n, v in enumerate(model.trainable_variables)}
     forward.assign(variables, arrays)
 
 
