@@ -17,7 +17,8 @@ from tiny import SMALL
 
 import sightline as sl
 from sightline.errors import RecipeError
-from sightline.learning.models import applications, forward, networking, networks
+from sightline.learning.models import applications, forward, networks
+from sightline.learning.planning import networking
 from sightline.recipes import Recipe, load_recipe
 from sightline.records import ModelSummary
 

@@ -28,7 +28,7 @@ tables       rows streamed into a CSV or parquet file
 from __future__ import annotations
 
 from sightline.runs.best import keep_best, read_best, restore_best, write_best
-from sightline.runs.cards import model_card
+from sightline.runs.cards import model_card, run_card
 from sightline.runs.checkpoints import (
     CHECKPOINT_VERSION,
     Checkpoint,
@@ -46,6 +46,7 @@ from sightline.runs.files import (
     remove_unfinished,
     save_manifest,
     write_atomically,
+    write_content,
     write_json,
     write_sealed,
     write_tensors,
@@ -118,11 +119,13 @@ __all__ = [
     "remove_unfinished",
     "replace_file",
     "restore_best",
+    "run_card",
     "save_checkpoint",
     "save_manifest",
     "set_aside_damaged",
     "write_atomically",
     "write_best",
+    "write_content",
     "write_json",
     "write_rows",
     "write_sealed",

@@ -19,7 +19,7 @@ from sightline.runs.files import (
     flush_to_disk,
     make_folder,
     read_tensors,
-    write_atomically,
+    write_content,
     write_json,
     write_tensors,
 )
@@ -67,8 +67,7 @@ def save_checkpoint(run: Path, step: int, tensors: Tensors, meta: Mapping[str, A
     try:
         write_tensors(beside / _TENSORS, tensors, epoch=meta["epoch"])
         write_json(beside / _META, meta)
-        sums = _sums(beside)
-        write_atomically(beside / _SUMS, lambda path: path.write_text(sums, "utf-8"))
+        write_content(beside / _SUMS, _sums(beside))
         beside.rename(final)
         flush_to_disk(folder)
     finally:
@@ -127,9 +126,8 @@ def set_aside_damaged(run: Path, intact: Checkpoint) -> None:
         OSError: One could not be renamed.
     """
     for path in _complete(run):
-        if _place(path) > _place(
-            intact.path
-        ):  # hidden ones are removed with the next that is saved
+        if _place(path) > _place(intact.path):
+            # Hidden ones are removed with the next that is saved.
             path.rename(path.with_name(f".{path.name}.damaged"))
 
 

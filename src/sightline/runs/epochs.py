@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import RunError
-from sightline.runs.files import flush_to_disk, write_atomically
+from sightline.runs.files import flush_to_disk, write_content
 
 
 def append_history(path: Path, row: Mapping[str, Any]) -> None:
@@ -79,8 +79,7 @@ def cut_history(path: Path, epochs: int) -> None:
         )
     lines = path.read_bytes().splitlines(keepends=True) if rows else []
     if len(lines) > epochs:
-        kept = b"".join(lines[:epochs])
-        write_atomically(path, lambda beside: beside.write_bytes(kept))
+        write_content(path, b"".join(lines[:epochs]))
 
 
 def _intact(line: bytes) -> dict[str, Any] | None:

@@ -48,6 +48,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     flush_to_disk(path.parent)
 
 
+def write_content(path: Path, content: str | bytes) -> None:
+    """Write a file atomically; text as UTF-8."""
+    raw = content.encode() if isinstance(content, str) else content
+    write_atomically(path, lambda beside: beside.write_bytes(raw))
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it that are missing, so that they outlast a power cut."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
@@ -81,8 +87,7 @@ def is_unfinished(path: Path) -> bool:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda beside: beside.write_text(text, "utf-8"))
+    write_content(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
@@ -140,7 +145,7 @@ def write_tensors(path: Path, tensors: Tensors, *, epoch: int) -> None:
     digest = tensors_sha256(contiguous)
     about = {"epoch": str(epoch), "sha256": digest, "epoch_sha256": _of_epoch(epoch, digest)}
     content = save(contiguous, about)  # save_file would make the file private to this user
-    write_atomically(path, lambda beside: beside.write_bytes(content))
+    write_content(path, content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import RunError
-from sightline.runs.files import SEAL, file_sha256, read_json, write_atomically, write_sealed
+from sightline.runs.files import SEAL, file_sha256, read_json, write_content, write_sealed
 from sightline.runs.places import NETWORK
 
 RECIPE, MANIFEST = "recipe.toml", "manifest.parquet"
@@ -90,4 +90,4 @@ def replace_file(run: Path, name: str, content: bytes) -> None:
     if known is not None and digest not in known:
         known.append(digest)
         write_sealed(run / "run.json", about)
-    write_atomically(run / name, lambda beside: beside.write_bytes(content))
+    write_content(run / name, content)

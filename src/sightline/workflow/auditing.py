@@ -126,8 +126,8 @@ def save_audit(audit: Audit, folder: str | Path) -> Path:
     # First, because it says whose folder this is.
     runs.write_json(where / "audit.json", audit.to_dict())
     runs.save_manifest(audit.manifest, where / "manifest.parquet")
-    _write_text(where / "quarantine.jsonl", _quarantine_lines(audit))
-    _write_text(where / "audit.html", page)
+    runs.write_content(where / "quarantine.jsonl", _quarantine_lines(audit))
+    runs.write_content(where / "audit.html", page)
     return where / "audit.html"
 
 
@@ -143,10 +143,6 @@ def _quarantine_lines(audit: Audit) -> str:
     """Return one JSON object a line, in ASCII: no name of a file can break a line."""
     rows = audit.quarantine.rename({"record_id": "path"}).rows(named=True)
     return "".join(f"{json.dumps(row)}\n" for row in rows)
-
-
-def _write_text(path: Path, text: str) -> None:
-    runs.write_atomically(path, lambda beside: beside.write_text(text, "utf-8"))
 
 
 def _refuse_foreign_folder(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 import os
 import signal
@@ -234,28 +232,17 @@ def _write(folder: Path, work: Path, names: list[str], name: str, path: Path) ->
     recipe = load_recipe(work / "recipe.toml")
     with runs.locked(runs.create_run(folder)):
         words = f"Imported from {path.name}, which was trained elsewhere: nothing is planned.\n"
-        texts = {"recipe.toml": about["recipe"].encode(), "plan.txt": words.encode()}
+        texts = {"recipe.toml": about["recipe"], "plan.txt": words}
         for file, content in (texts | {runs.NETWORK: network}).items():
-            runs.write_atomically(folder / file, functools.partial(_put, content))
-        runs.write_tensors(folder / "best.safetensors", arrays, epoch=0)
+            runs.write_content(folder / file, content)
+        runs.write_best(folder, arrays, epoch=0)
         card = runs.model_card(recipe, names, runs.fingerprint(folder, arrays))
         card |= {"best_epoch": 0, "last_epoch": 0}
         runs.write_sealed(folder / "model.json", card)
-        described = {
-            "format_version": runs.FORMAT_VERSION,
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "precision": recipe.precision,
-            **backend.describe(name),
-            **runs.provenance(),
-            "data": dataclasses.asdict(_no_images(names)),
-            "network": about["network"],
-        }
+        described = runs.run_card(
+            recipe, backend.describe(name), _no_images(names), about["network"]
+        )
         Journal(folder, described).end(runs.IMPORTED, f"Imported from {path.name}.")
-
-
-def _put(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
 
 
 def _no_images(names: Sequence[str]) -> DataFacts:

@@ -12,7 +12,7 @@ from sightline.data.stream import usable_cores
 from sightline.errors import SetupError
 from sightline.learning.models import backend
 from sightline.records import Finding
-from sightline.runs import provenance, write_atomically
+from sightline.runs import provenance, write_content
 
 _LITTLE_DISK = 5e9  # bytes: a run takes far less, the decoded cache of a large set may not
 
@@ -73,7 +73,7 @@ def _disk(folder: Path) -> list[Finding]:
         space = Finding("disk", "warning", title, advice="Make room, or write runs elsewhere.")
     probe = place / f".sightline-{platform.node()}-{uuid.uuid4().hex}.txt"
     try:
-        write_atomically(probe, lambda beside: beside.write_text("probe", "utf-8"))
+        write_content(probe, "probe")
         probe.unlink()
     except OSError as error:
         return [

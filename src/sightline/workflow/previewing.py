@@ -108,8 +108,7 @@ def draw(
     split: Split | None = "train" if len(manifest.of_split("train")) else None
     with _showing(manifest, chosen, split, count) as showing:
         contents = _contents(showing, manifest, chosen, split)
-    page = reports.render_preview(contents)
-    runs.write_atomically(path, lambda beside: beside.write_text(page, "utf-8"))
+    runs.write_content(path, reports.render_preview(contents))
     return Preview(
         path,
         chosen.name,

@@ -122,9 +122,9 @@ def save_rates(curve: RateCurve, folder: str | Path) -> Path:
     runs.write_json(where / "rates.json", curve.to_dict())
     (where / "comparison.png").unlink(missing_ok=True)  # of an earlier test
     if curve.reached:
-        _write(where / "comparison.png", reports.png(reports.comparison_figure(curve)))
-    _write(where / "rates.png", reports.png(reports.rates_figure(curve)))
-    _write(where / "rates.html", reports.render_rates(curve).encode())
+        runs.write_content(where / "comparison.png", reports.png(reports.comparison_figure(curve)))
+    runs.write_content(where / "rates.png", reports.png(reports.rates_figure(curve)))
+    runs.write_content(where / "rates.html", reports.render_rates(curve))
     return where / "rates.html"
 
 
@@ -170,7 +170,10 @@ def _stream(plan: Plan, split: Split, progress: Progress) -> Stream:
 def _marks(wanted: RateSearch, epoch: int) -> list[int]:
     """Return the steps after which a short training is validated, the last of them its end."""
     total = wanted.compare_steps or min(_EPOCHS * epoch, _MOST_STEPS)
-    return [int(step) for step in np.unique(np.ceil(total * np.arange(1, 7) / _VALIDATIONS))]
+    return [
+        int(step)
+        for step in np.unique(np.ceil(total * np.arange(1, _VALIDATIONS + 1) / _VALIDATIONS))
+    ]
 
 
 def _about(plan: Plan, epoch: int) -> dict[str, Any]:
@@ -190,10 +193,6 @@ def _about(plan: Plan, epoch: int) -> dict[str, Any]:
         "seed": recipe.seed,
         "only_the_head": bool(recipe.model.frozen_epochs),
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    runs.write_atomically(path, lambda beside: beside.write_bytes(content))
 
 
 def _refuse_foreign_folder(folder: Path) -> None:

@@ -238,25 +238,15 @@ def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
 
 def _write_plan(path: Path, plan: Plan, audited: Audit, log: Logged) -> Journal:
     """Say the plan, and write everything that is known before the first step."""
-    about = {
-        "format_version": runs.FORMAT_VERSION,
-        "recipe": plan.recipe.name,
-        "seed": plan.recipe.seed,
-        "precision": plan.recipe.precision,
-        **plan.machine,
-        **runs.provenance(),
-        "manifest_fingerprint": plan.manifest.fingerprint(),
-        "data": dataclasses.asdict(plan.facts),
-        "network": dataclasses.asdict(plan.summary),
-    }
-    text = dump_recipe(plan.recipe)
-    runs.write_atomically(path / "recipe.toml", lambda beside: beside.write_text(text, "utf-8"))
+    network = dataclasses.asdict(plan.summary)
+    about = runs.run_card(plan.recipe, plan.machine, plan.facts, network)
+    about["manifest_fingerprint"] = plan.manifest.fingerprint()
+    runs.write_content(path / "recipe.toml", dump_recipe(plan.recipe))
     runs.save_manifest(plan.manifest, path / "manifest.parquet")
-    if (network := plan.network) is not None:
-        runs.write_atomically(path / runs.NETWORK, lambda beside: beside.write_bytes(network))
+    if plan.network is not None:
+        runs.write_content(path / runs.NETWORK, plan.network)
     runs.write_json(path / "audit.json", audited.to_dict())
-    words = "\n".join(plan.sentences) + "\n"
-    runs.write_atomically(path / "plan.txt", lambda beside: beside.write_text(words, "utf-8"))
+    runs.write_content(path / "plan.txt", "\n".join(plan.sentences) + "\n")
     journal = Journal(path, about)  # last: a folder with run.json has all that a resume needs
     for sentence in plan.sentences:
         log.say(sentence)

@@ -79,7 +79,7 @@ class Shelf:
 
 
 def _write(file: Path, content: bytes) -> None:
-    runs.write_atomically(file, lambda beside: beside.write_bytes(content))
+    runs.write_content(file, content)
 
 
 def _check(content: Mapping[str, Any]) -> str:

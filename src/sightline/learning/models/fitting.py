@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.errors import RecipeError
+from sightline.learning.models.own import last_operation
 
 _FITTING_LOSSES = {
     1: ("binary_crossentropy", "binary_focal_crossentropy"),
@@ -104,14 +105,8 @@ def _wanted(num_classes: int) -> str:
 
 def _last_activation(model: keras.Model) -> str | None:
     """Return the name of what computes the output, None where that cannot be told."""
-    if isinstance(model, keras.Sequential):
-        last: Any = model.layers[-1]
-    elif hasattr(model, "operations"):
-        last = model.operations[-1]
-    else:  # subclassed: only its call knows
+    if (last := last_operation(model)) is None:
         return None
-    if isinstance(last, keras.Model):
-        return _last_activation(last)
     kind = type(last).__name__.lower()
     if kind in ("softmax", "sigmoid"):
         return kind

@@ -22,10 +22,17 @@ import numpy.typing as npt
 from sightline.errors import RecipeError, RunError
 from sightline.learning.models import forward, networks
 from sightline.learning.models.fitting import refuse_unfit
-from sightline.learning.models.own import ANY, called_on, layers_of, module_of, short
+from sightline.learning.models.own import (
+    ANY,
+    called_on,
+    last_operation,
+    layers_of,
+    module_of,
+    short,
+)
 from sightline.recipes import NETWORKS, Recipe
+from sightline.runs import NETWORK
 
-NETWORK_FILE = "network.keras"
 _UNREADABLE = (*ANY, zipfile.BadZipFile)
 
 
@@ -103,7 +110,7 @@ def rebuild(
         return model
     if is_kept(recipe):
         raise RunError(
-            f"{NETWORK_FILE} is missing from the run, and nothing else says what its network "
+            f"{NETWORK} is missing from the run, and nothing else says what its network "
             f"({recipe.model.network}) is like. Copy the run folder again from where it came from."
         )
     return networks.build(
@@ -163,14 +170,14 @@ def _copied(model: keras.Model) -> keras.Model:
 
 def _saved(model: keras.Model) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / NETWORK_FILE
+        path = Path(folder) / NETWORK
         model.save(path)
         return path.read_bytes()
 
 
 def _loaded(kept: bytes) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / NETWORK_FILE
+        path = Path(folder) / NETWORK
         path.write_bytes(kept)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
@@ -183,7 +190,7 @@ def _opened(kept: bytes, recipe: Recipe) -> keras.Model:
         own = _own_if_whole(kept)
         if not own or ":" not in named:
             raise RunError(
-                f"{NETWORK_FILE} of the run cannot be opened: {short(error)} {_to_import(own)}"
+                f"{NETWORK} of the run cannot be opened: {short(error)} {_to_import(own)}"
             ) from error
     return _opened_with(kept, own, named)
 
@@ -196,11 +203,11 @@ def _opened_with(kept: bytes, own: dict[str, str], named: str) -> keras.Model:
         return _loaded(kept)
     except RecipeError as error:
         raise RunError(
-            f"{NETWORK_FILE} of the run has {theirs}, which nothing here registers: {error}"
+            f"{NETWORK} of the run has {theirs}, which nothing here registers: {error}"
         ) from error
     except _UNREADABLE as error:
         raise RunError(
-            f"{NETWORK_FILE} of the run cannot be opened: {short(error)} It has {theirs}, and "
+            f"{NETWORK} of the run cannot be opened: {short(error)} It has {theirs}, and "
             f"{module.__file__} was imported, which its recipe names: let importing that register "
             "all of them, as they were when the run was trained."
         ) from error
@@ -322,8 +329,4 @@ def _bias(class_shares: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.
 
 def _last_bias(model: keras.Model) -> keras.Variable | None:
     """Return the bias of what computes the output, None where there is none to be seen."""
-    if isinstance(model, keras.Sequential):
-        last: Any = model.layers[-1]
-    else:
-        last = model.operations[-1] if hasattr(model, "operations") else None
-    return _last_bias(last) if isinstance(last, keras.Model) else getattr(last, "bias", None)
+    return getattr(last_operation(model), "bias", None)

@@ -152,6 +152,15 @@ def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
             yield from layers_of(layer)
 
 
+def last_operation(model: keras.Model) -> Any:
+    """Return what computes the output; None where only the call of a subclass knows."""
+    if isinstance(model, keras.Sequential):
+        last: Any = model.layers[-1]
+    else:
+        last = model.operations[-1] if hasattr(model, "operations") else None
+    return last_operation(last) if isinstance(last, keras.Model) else last
+
+
 def short(error: BaseException) -> str:
     """Return what was said, without the dumps of configurations that Keras adds.
 

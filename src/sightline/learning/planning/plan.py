@@ -15,8 +15,8 @@ import polars as pl
 
 from sightline.data.stream import StreamConfig, cache_root, measure_scaling
 from sightline.errors import DataError, RecipeError
-from sightline.learning.models import backend, devices, forward, kept, networking
-from sightline.learning.planning import costs, words
+from sightline.learning.models import backend, devices, forward, kept
+from sightline.learning.planning import costs, networking, words
 from sightline.learning.training import freezing
 from sightline.learning.training import speed as speeds
 from sightline.learning.training.objective import (
