@@ -181,7 +181,7 @@ class _Bench:
             # One round, and its warm-up: a turn is long, and shares are of the time within it.
             results = _long(orders, self._place(), self._asked.long)
             turns = {name: one.turns for name, one in results.items()}
-            shares = [turn["share"] for turn in turns["saved"] if turn["share"] is not None]
+            shares = [turn["share"] for turn in turns["saved"]]
             yield {
                 "work": work.name,
                 "share": loops.spread(shares) if shares else None,

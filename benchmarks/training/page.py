@@ -111,7 +111,7 @@ def checkpoint_rows(one: Figures) -> list[tuple[str, ...]]:
     return [
         (
             one["work"],
-            f"{one['share']['median']:.2%}" if one["share"] else "none was due",
+            f"{one['share']['median']:.2%}",
             ", ".join(f"{seconds:.2f}" for seconds in saved["saving"]),
             ", ".join(f"{seconds:.2f}" for seconds in saved["writing"]),
             f"{saved['images_per_second']:.0f}",

@@ -18,6 +18,7 @@ EPOCHS = {"skin-binary": (1.15, 1.5), "ham10000": (1.0, 1.8), "chest-original": 
 ARITHMETIC = 0.40  # of auto, in the precision that it takes
 CHECKPOINTS = 0.02
 SLOPE = 0.1  # MB an epoch
+_OURS = ("ours, float32", "ours, precision auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ def _not_measured(report: Mapping[str, Any]) -> Iterator[Verdict]:
     sets = {one["set"] for one in report.get("epochs", [])}
     for name, needs in EPOCHS.items():
         if name not in sets:
-            for needed in needs:
-                yield _at_least(f"whole epochs, {name}: ours / plain", needed, None, why)
+            for mine, needed in zip(_OURS, needs, strict=True):
+                yield _at_least(f"whole epochs, {name}: {mine} / plain", needed, None, why)
     for part, needed in (("checkpoints", CHECKPOINTS), ("memory", SLOPE)):
         works = {one["work"] for one in report.get(part, [])}
         for work in WORKS:
@@ -99,9 +100,7 @@ def _of_auto(races: list[Mapping[str, Any]]) -> Iterator[Verdict]:
 
 def _of_epochs(one: Mapping[str, Any]) -> Iterator[Verdict]:
     why = "; ".join(f"{name}: {reason}" for name, reason in one["not_run"].items())
-    for mine, needed in zip(
-        ("ours, float32", "ours, precision auto"), EPOCHS.get(one["set"], ()), strict=False
-    ):
+    for mine, needed in zip(_OURS, EPOCHS.get(one["set"], ()), strict=False):
         pair = f"{mine} / plain"
         yield _at_least(f"whole epochs, {one['set']}: {pair}", needed, one["ratios"].get(pair), why)
 

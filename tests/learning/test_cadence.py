@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import keras
 import pytest
+from tiny import small_recipe, train
 
-from sightline.learning.training import cadence
+import sightline as sl
+from sightline import runs
+from sightline.learning.training import cadence, variables
 from sightline.learning.training.cadence import Cadence
+from sightline.learning.training.saving import Keeper
 
 
 class Watch:
@@ -47,6 +56,48 @@ def test_the_first_of_a_large_network_comes_when_it_is_expected_to_cost_one_perc
     one = Cadence()
     one.expect(180_000_000)
     assert wait(one, watch) == 240
+
+
+def test_the_first_of_any_network_comes_within_five_minutes(watch: Watch) -> None:
+    one = Cadence()
+    one.expect(2_000_000_000)
+    assert wait(one, watch) == 300
+
+
+class Sizes(keras.callbacks.Callback):
+    """Notes what a checkpoint is expected to have, and has."""
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        read = variables.read(self.model)
+        self.found = variables.size(self.model), sum(each.nbytes for each in read.values())
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_training_expects_of_its_first_checkpoint_what_it_has(
+    average: float, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected: list[int] = []
+    monkeypatch.setattr(Cadence, "expect", lambda _, size: expected.append(size))
+    sizes = Sizes()
+    train(
+        pictures, tmp_path / "run", callbacks=[sizes], train__weight_average=average,
+        train__epochs=1, model__normalisation="batch",
+    )  # fmt: skip
+    size, held = sizes.found
+    assert expected == [size]
+    assert size == pytest.approx(held, rel=0.001)
+
+
+def test_a_full_disk_is_left_alone_for_a_while(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs, "save_checkpoint", full)
+    with closing(Keeper(tmp_path, small_recipe(), ("cat", "dog"), sl.Silent(), {})) as keeper:
+        keeper.save(1, {}, {})
+        assert wait(keeper.cadence, watch) == 20
 
 
 def test_the_next_comes_after_a_hundred_times_what_the_last_one_took(watch: Watch) -> None:

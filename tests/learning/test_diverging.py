@@ -22,12 +22,13 @@ SETTINGS = {"train__optimizer": "sgd", "train__epochs": 3, "checkpoint__steps": 
 class Poison(AfterSteps):
     """Leaves a NaN in the weights after so many steps, as a gradient that overflows does."""
 
-    def __init__(self, steps: int, value: float = math.nan) -> None:
+    def __init__(self, steps: int, value: float = math.nan, *, trained: bool = True) -> None:
         super().__init__(steps)
-        self._value = value
+        self._value, self._trained = value, trained
 
     def act(self) -> None:
-        first = self.model.trainable_variables[0]
+        of_both = self.model.trainable_weights, self.model.non_trainable_weights
+        first = of_both[0 if self._trained else 1][0]
         first.assign(keras.ops.full(first.shape, self._value))
 
 
@@ -133,11 +134,15 @@ def test_weights_that_became_nan_are_in_no_checkpoint(pictures: Path, tmp_path: 
     assert all(np.isfinite(each).all() for each in floats)
 
 
-def test_weights_that_became_infinite_are_in_no_checkpoint(pictures: Path, tmp_path: Path) -> None:
-    settings = {**SETTINGS, "checkpoint__steps": 1}
+@pytest.mark.parametrize("trained", [True, False])
+def test_weights_that_became_infinite_are_in_no_checkpoint(
+    trained: bool, pictures: Path, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "checkpoint__steps": 1, "model__normalisation": "batch"}
     message = r"became infinite after 7 steps.*--set train\.learning_rate="
+    poison = Poison(7, math.inf, trained=trained)
     with pytest.raises(sl.RunError, match=message):
-        train(pictures, tmp_path / "run", callbacks=[Poison(7, math.inf)], **settings)
+        train(pictures, tmp_path / "run", callbacks=[poison], **settings)
     saved, _ = load_checkpoint(tmp_path / "run")
     assert saved is not None
     assert saved.meta["step"] == 6
@@ -146,13 +151,13 @@ def test_weights_that_became_infinite_are_in_no_checkpoint(pictures: Path, tmp_p
     assert run.state == "finished"
 
 
-class Overflow(Witness):
-    """Leaves a network in the last step of an epoch whose outputs are infinity minus infinity."""
+class Negative(Witness):
+    """Leaves a network in the last step of an epoch that takes the root of a negative variance."""
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         if batch == 4:
             for each in self.model.non_trainable_weights:
-                each.assign(keras.ops.full(each.shape, math.inf))
+                each.assign(keras.ops.full(each.shape, -1.0))
 
 
 @pytest.mark.parametrize("metrics", [["accuracy"], ["accuracy", "auc"]])
@@ -169,12 +174,12 @@ def test_weights_that_became_nan_are_not_validated(
 def test_outputs_that_are_no_numbers_end_training_before_anybody_is_told_of_them(
     average: float, pictures: Path, tmp_path: Path
 ) -> None:
-    overflow = Overflow()
+    negative = Negative()
     settings = {"train__weight_average": average, "model__normalisation": "batch"}
     message = r"validation images became nan in epoch 1 \(records val.*--set train\.learning_rate="
     with pytest.raises(sl.RunError, match=message):
-        train(pictures, tmp_path / "run", callbacks=[overflow], **settings)
-    assert overflow.logs == []
+        train(pictures, tmp_path / "run", callbacks=[negative], **settings)
+    assert negative.logs == []
     assert not (tmp_path / "run" / "history.jsonl").exists()
     assert not (tmp_path / "run" / "best.safetensors").exists()
 

@@ -153,18 +153,22 @@ def test_keras_alone_scales_as_the_stream_does(scaling: str, channels: int) -> N
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_keras_alone_scales_each_image_to_the_same_float32_as_the_stream(channels: int) -> None:
+def test_for_bfloat16_keras_alone_scales_each_image_to_the_same_float32_as_the_stream(
+    channels: int,
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 60, 52, channels)).astype(np.uint8)
-    pixels[0] = 7  # of one grey
+    pixels[0] = 127  # of one grey, which its weights do not sum up to
     pixels[1, 1:, 1:] = 0  # nearly black
     size = [60, 52]  # their product has no whole root
-    recipe = small_recipe(data__channels=channels, data__image_size=size, data__scaling="per-image")
+    data = {"data__channels": channels, "data__image_size": size, "data__scaling": "per-image"}
+    recipe = small_recipe(precision="mixed_bfloat16", **data)
     config = StreamConfig.of(recipe, training=False)
     with sl.Stream(sl.index_arrays(pixels, np.arange(8) % 2), split=None, config=config) as stream:
         streamed = next(iter(stream.epoch(0))).images
     inputs = keras.Input((60, 52, channels))
-    layers = keras.Model(inputs, forward.scaled(inputs, recipe))
-    scaled = np.asarray(layers.predict_on_batch(pixels.astype(np.float32)))
+    whole = forward.with_own_scaling(keras.Model(inputs, keras.layers.Identity()(inputs)), recipe)
+    coloured = np.broadcast_to(pixels, (8, 60, 52, 3)).astype(np.float32)
+    scaled = np.asarray(whole.predict_on_batch(coloured))
     if keras.config.backend() == "tensorflow":
         assert (scaled != streamed).mean() < 1e-3
     else:

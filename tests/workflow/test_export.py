@@ -187,14 +187,6 @@ def _unscaled(network: keras.Model) -> Callable[[Path], object]:
     return keras.Model(inputs, network(inputs)).save
 
 
-def written_and_compared(
-    path: Path, write: Callable[[Path], object], sample: exported.Sample
-) -> None:
-    with exported.hidden(path) as beside:
-        write(beside)
-        exported.compared(beside, sample)
-
-
 def _untrained(network: keras.Model) -> Callable[[Path], object]:
     """Return a way to export that loses the weights, with the right scaling."""
     inputs = keras.Input(network.input_shape[1:])
@@ -208,35 +200,35 @@ def test_an_export_that_disagrees_is_removed(
     trained: sl.Run,
     network: keras.Model,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     wrong: Callable[[keras.Model], Callable[[Path], object]],
 ) -> None:
-    path = tmp_path / "wrong.keras"
+    monkeypatch.setattr(exported, "save", lambda model, path, kind: wrong(network)(path))
     with pytest.raises(RunError, match=r"differs from the run's own predictions by [0-9.e-]+ "):
-        written_and_compared(path, wrong(network), sample_of(trained, network))
+        sl.export(trained, out=tmp_path / "wrong.keras", progress=sl.Silent())
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_an_export_damaged_on_its_way_to_the_disk_is_removed(
-    trained: sl.Run, network: keras.Model, tmp_path: Path
+    trained: sl.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def torn(path: Path) -> None:
-        network.save(path)
+    def torn(model: keras.Model, path: Path, kind: str) -> None:
+        model.save(path)
         path.write_bytes(path.read_bytes()[:-500])
 
-    path = tmp_path / "torn.keras"
+    monkeypatch.setattr(exported, "save", torn)
     with pytest.raises(RunError, match="a new process without Sightline cannot open the export"):
-        written_and_compared(path, torn, sample_of(trained, network))
+        sl.export(trained, out=tmp_path / "torn.keras", progress=sl.Silent())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_that_takes_too_long_to_open_is_removed(
-    trained: sl.Run, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: sl.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exported, "_PATIENCE", 0.1)
-    path = tmp_path / "slow.keras"
     with pytest.raises(RunError, match=r"images with it after 0\.1 seconds, so it was removed"):
-        written_and_compared(path, network.save, sample_of(trained, network))
+        sl.export(trained, out=tmp_path / "slow.keras", progress=sl.Silent())
     assert list(tmp_path.iterdir()) == []
 
 

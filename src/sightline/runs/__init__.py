@@ -41,6 +41,7 @@ from sightline.runs.epochs import Events, append_history, cut_history, read_hist
 from sightline.runs.files import (
     Tensors,
     file_sha256,
+    flush_to_disk,
     read_tensors,
     remove_file,
     remove_unfinished,
@@ -52,7 +53,6 @@ from sightline.runs.files import (
     write_tensors,
 )
 from sightline.runs.folder import (
-    FORMAT_VERSION,
     IMPORTED,
     VALIDATED,
     KeptWeights,
@@ -77,7 +77,6 @@ from sightline.runs.trackers import About, Tracker, refuse_missing
 
 __all__ = [
     "CHECKPOINT_VERSION",
-    "FORMAT_VERSION",
     "IMPORTED",
     "NETWORK",
     "VALIDATED",
@@ -98,6 +97,7 @@ __all__ = [
     "cut_history",
     "file_sha256",
     "fingerprint",
+    "flush_to_disk",
     "is_as_written",
     "keep_best",
     "latest_checkpoint",

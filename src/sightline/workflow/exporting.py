@@ -249,14 +249,19 @@ def _put(written: Path, path: Path, about: Mapping[str, Any]) -> None:
     """
     from sightline.learning.models import exported
 
-    note = _beside(written)
+    note, aside = _beside(written), path.with_name(f".{path.name}.before")
+    for file in written.rglob("*") if written.is_dir() else (written,):
+        runs.flush_to_disk(file)
     try:
         runs.write_json(note, about)
-        exported.remove(path)
+        exported.remove(aside)  # of an export that was cut off
+        if path.exists():
+            path.replace(aside)
         note.replace(_beside(path))
     finally:
         note.unlink(missing_ok=True)
     written.replace(path)
+    exported.remove(aside)
 
 
 def _sample(model: keras.Model, recipe: Recipe, tried: _Tried, preprocessing: bool) -> Sample:

@@ -82,8 +82,8 @@ def train(
         allow_leak: Train although copies or groups are on two sides of the split; the report
             states it.
         callbacks: Keras callbacks; they are told of every epoch and step. One with `get_state`
-            and `set_state` (plain JSON values; NumPy's numbers become plain ones) is resumed
-            exactly.
+            and `set_state` (plain JSON values, strings as keys; NumPy's numbers become plain
+            ones) is resumed exactly.
         progress: Where bars and lines go; by default to the terminal or notebook.
         **source: As `scan`.
 

@@ -73,7 +73,7 @@ def outward(model: keras.Model, recipe: Recipe, kind: Format) -> keras.Model:
     if kind != "h5" or channels == 3:
         return forward.with_own_scaling(model, recipe)
     inputs = keras.Input((height, width, 3), name="rgb_0_255")
-    wide = forward.precise()
+    wide = forward.precision_of_pixels(recipe)
     grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, dtype=wide, name="grey")
     pixels = grey(inputs)
     grey.set_weights([np.asarray(forward.LUMA).reshape(1, 1, 3, 1)])

@@ -130,7 +130,7 @@ def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
     inputs = keras.Input((height, width, 3), name="rgb_0_255")
     pixels = inputs
     if channels == 1:  # as libjpeg and Pillow do; Keras' own weights do not quite sum to 1
-        wide = keras.ops.cast(inputs, precise())  # grey in colour stays what it is
+        wide = keras.ops.cast(inputs, precision_of_pixels(recipe))  # grey in colour stays that
         red, green, blue = (wide[..., place : place + 1] for place in range(3))
         pixels = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return keras.Model(inputs, model(scaled(pixels, recipe)), name=model.name)
@@ -138,23 +138,23 @@ def with_own_scaling(model: keras.Model, recipe: Recipe) -> keras.Model:
 
 def scaled(pixels: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     """Return pixels of 0..255 scaled as the stream scales them, by layers of Keras."""
-    if recipe.data.scaling == "per-image":
-        return _standardised(pixels)
-    return _rescaling(recipe)(pixels)
+    wide = precision_of_pixels(recipe)
+    if recipe.data.scaling == "per-image" and wide == "float64":
+        return _standardised(pixels, wide)
+    return _scaling(recipe)(pixels)
 
 
-def _standardised(pixels: keras.KerasTensor) -> keras.KerasTensor:
+def _standardised(pixels: keras.KerasTensor, wide: str) -> keras.KerasTensor:
     """Return each image brought to mean 0 and deviation 1, over all its channels and places.
 
-    As exact as it goes: a network in bfloat16 rounds pixels the other way that differ from the
-    stream's in the last bit of float32, and predicts something else. Keras' GroupNormalization is
-    less exact, whatever its type.
+    As exact as it goes; Keras' GroupNormalization is less exact, whatever its type.
     """
     shape = pixels.shape[1:]
-    number, wide = math.prod(shape), precise()
-    flat = layers.Reshape((number, 1), dtype=wide)(pixels)
-    mean = layers.GlobalAveragePooling1D(keepdims=True, dtype=wide)(flat)
-    apart = layers.Subtract(dtype=wide)([flat, mean])
+    number = math.prod(shape)
+    apart = layers.Reshape((number, 1), dtype=wide)(pixels)
+    for _ in range(2):  # the mean of a plain image may be off by its last bit
+        mean = layers.GlobalAveragePooling1D("channels_last", keepdims=True, dtype=wide)(apart)
+        apart = layers.Subtract(dtype=wide)([apart, mean])
     unit = layers.UnitNormalization(axis=1, dtype=wide)(apart)  # its squares sum to 1, not number
     # Rescaling takes a float32, so the factor goes in as two that are added.
     near = float(np.float32(math.sqrt(number)))
@@ -164,16 +164,23 @@ def _standardised(pixels: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Reshape(shape, dtype="float32", name="scaling")(together)
 
 
-def precise() -> str:
-    """Return the type of pixels that are yet to be scaled: as the stream's, where that is of use.
+def precision_of_pixels(recipe: Recipe) -> str:
+    """Return the type of pixels that are yet to be scaled by layers.
 
-    JAX has no float64, and Keras takes means in float32 on torch.
+    A network in bfloat16 rounds pixels the other way that differ from the stream's in the last bit
+    of float32, and predicts something else: it needs float64, as the stream has it. JAX has none,
+    and on torch Keras takes means in float32.
     """
-    return "float64" if keras.config.backend() == "tensorflow" else "float32"
+    exact = recipe.precision != "float32" and keras.config.backend() == "tensorflow"
+    return "float64" if exact else "float32"
 
 
-def _rescaling(recipe: Recipe) -> keras.Layer:
+def _scaling(recipe: Recipe) -> keras.Layer:
     data = recipe.data
+    if data.scaling == "per-image":  # over one group of all channels, and every place
+        return layers.GroupNormalization(
+            groups=1, epsilon=1e-12, center=False, scale=False, name="scaling"
+        )
     if data.scaling == "mean-std":
         factors = [1 / (255 * std) for std in data.std]
         terms = [-mean / std for mean, std in zip(data.mean, data.std, strict=True)]

@@ -79,8 +79,8 @@ def refuse_double_scaling(recipe: Recipe, model: keras.Model) -> None:
     if recipe.data.scaling == "none":
         return
     for layer in layers_of(model):
-        if layer.weights or isinstance(layer, layers.Conv2D):
-            return  # what comes later has to do with features
+        if layer.weights or isinstance(layer, layers.Conv2D | layers.UnitNormalization):
+            return  # what comes later has nothing to do with pixels
         if isinstance(layer, layers.Rescaling) and np.max(np.abs(layer.scale)) < _SCALES:
             raise RecipeError(
                 f"data.scaling {recipe.data.scaling!r} changes the pixels before they reach the "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 _COSTS_BETWEEN = 100  # 1 % of the time
 _FIRST_AFTER = 20.0  # s: nobody minds losing less
+_FIRST_AT_MOST = 300.0  # s: a process that is often killed has to get ahead
 # Bytes a second, before one was written: with checksums, the best weights twice beside it, and a
 # disk of moderate speed that is waited for. Measured: 78 million on a virtual disk.
 _USUAL_SPEED = 75e6
@@ -18,8 +19,8 @@ class Cadence:
 
     Attributes:
         steps: Every so many steps; 0 leaves it to the clock.
-        seconds: At least so many apart; None for a hundred times what the last one took, and for
-            the first, what it is expected to take.
+        seconds: At least so many apart; None for a hundred times what the last one took, or the
+            first is expected to take: that one comes within five minutes.
     """
 
     steps: int = 0
@@ -46,7 +47,8 @@ class Cadence:
     def expect(self, size: int) -> None:
         """Take note of the bytes of a checkpoint, before the first one is written."""
         if self.seconds is None:
-            self._interval = max(_COSTS_BETWEEN * size / _USUAL_SPEED, _FIRST_AFTER)
+            expected = _COSTS_BETWEEN * size / _USUAL_SPEED
+            self._interval = min(max(expected, _FIRST_AFTER), _FIRST_AT_MOST)
 
     def saved(self, took: float) -> None:
         """Take note of a checkpoint and of the seconds it took."""

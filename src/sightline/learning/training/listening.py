@@ -133,7 +133,7 @@ def _as_json(state: Any) -> Any:
             would come back as one.
         ValueError: It holds itself.
     """
-    text = json.dumps(state, default=_plain)
+    text = json.dumps(state, default=_plain, skipkeys=True)  # keys are judged below
     _refuse_keys(state)
     return json.loads(text)
 

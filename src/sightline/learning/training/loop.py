@@ -97,12 +97,12 @@ def fit(
     judged = Validation(validation, listeners, recipe, keeper.run)
     loop = _Loop(model, tuple(train), judged, keeper, listeners, progress, standing, recipe)
     model.stop_training = False
-    keeper.cadence.expect(variables.size(model))
     randomness.settle()
     listeners.to_keras.on_train_begin()
     listeners.refuse_unsaved()
     if resumed is None:
         keeper.begin()
+        keeper.cadence.expect(variables.size(model))
     else:
         loop.restore(resumed)
     with stop_requests() as loop.request:
@@ -128,13 +128,15 @@ class _Loop:
     recipe: Recipe
     request: StopRequest = field(default_factory=StopRequest)
     recent: Recent = field(init=False)
+    infinite: frozenset[str] = field(init=False)  # weights that are meant to be, as in a mask
     told: set[str] = field(default_factory=set)  # files and columns of which something was said
     began: float = 0.0  # of the epoch, in this process
     latest: dict[str, Any] = field(default_factory=dict)  # the line of the latest epoch
 
     def __post_init__(self) -> None:
-        """Remember no batch yet."""
+        """Remember no batch yet, and what the network began with."""
         self.recent = Recent.of(self.recipe)
+        self.infinite = variables.infinite(variables.judged(self.model))
 
     @property
     def train(self) -> Stream:
@@ -258,7 +260,7 @@ class _Loop:
 
     def _refuse_spoiled(self, arrays: variables.Arrays) -> None:
         """Refuse to validate or save weights that a step spoiled whose objective was finite."""
-        if spoiled := variables.spoiled(self.model, arrays):
+        if spoiled := variables.spoiled(arrays, meant=self.infinite):
             steps = self.standing.epoch * len(self.train) + self.standing.batch
             became = "NaN" if np.isnan(arrays[spoiled[0]]).any() else "infinite"
             raise self._diverged(f"{spoiled[0]} became {became} after {steps} steps")

@@ -1,4 +1,4 @@
-"""What is written while a training goes on, so that a crash costs seconds and no result."""
+"""What is written while a training goes on, so that a crash costs little time and no result."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import keras
 import numpy as np
@@ -41,23 +41,26 @@ def judged(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
     return {name: _copy(variable) for name, variable in _judged(model).items()}
 
 
-def spoiled(model: keras.Model, arrays: Arrays) -> list[str]:
-    """Return the names of those that hold a NaN, or an infinity though they are trained.
+def spoiled(arrays: Arrays, *, meant: Container[str]) -> list[str]:
+    """Return the names of those that hold a NaN, and of weights that hold an infinity.
 
-    In what is not trained it may be meant, as in a mask.
+    Args:
+        arrays: What `read` or `judged` returned.
+        meant: Weights that may hold an infinity, such as a mask: those that began with one.
     """
-    trained = {
-        f"{runs.VALIDATED}{name}"
-        for name, variable in forward.named_weights(model).items()
-        if variable.trainable
-    }
     floats = {name: each for name, each in arrays.items() if "float" in each.dtype.name}
-    return [
+    spoiled = {name for name, each in floats.items() if np.isnan(each).any()}
+    spoiled |= {
         name
-        for name, each in floats.items()
-        if np.isnan(each).any()
-        or ((name in trained or name.startswith(_RAW)) and np.isinf(each).any())
-    ]
+        for name in infinite(floats)
+        if name.startswith((runs.VALIDATED, _RAW)) and name not in meant
+    }
+    return [name for name in floats if name in spoiled]
+
+
+def infinite(arrays: Arrays) -> frozenset[str]:
+    """Return the names of those that hold an infinity."""
+    return frozenset(name for name, each in arrays.items() if np.isinf(each).any())
 
 
 def size(model: keras.Model) -> int:
