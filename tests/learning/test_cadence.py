@@ -44,24 +44,18 @@ def wait(one: Cadence, watch: Watch) -> float:
     return watch.now - began
 
 
-def test_the_first_comes_after_twenty_seconds_where_it_is_small(watch: Watch) -> None:
+@pytest.mark.parametrize(
+    ("size", "seconds"),
+    [
+        pytest.param(1_000_000, 20, id="small: after twenty seconds"),
+        pytest.param(180_000_000, 240, id="large: when it will have cost one percent"),
+        pytest.param(2_000_000_000, 300, id="of any size: within five minutes"),
+    ],
+)
+def test_the_first_waits_for_what_it_will_cost(size: int, seconds: int, watch: Watch) -> None:
     one = Cadence()
-    one.expect(1_000_000)
-    assert wait(one, watch) == 20
-
-
-def test_the_first_of_a_large_network_comes_when_it_is_expected_to_cost_one_percent(
-    watch: Watch,
-) -> None:
-    one = Cadence()
-    one.expect(180_000_000)
-    assert wait(one, watch) == 240
-
-
-def test_the_first_of_any_network_comes_within_five_minutes(watch: Watch) -> None:
-    one = Cadence()
-    one.expect(2_000_000_000)
-    assert wait(one, watch) == 300
+    one.expect(size)
+    assert wait(one, watch) == seconds
 
 
 class Sizes(keras.callbacks.Callback):

@@ -153,7 +153,8 @@ def _first(x: Any, channels: int) -> Any:
     rank = len(x.shape)
     if x.shape[-1] == channels:
         return x
-    return tf.slice(x, [0] * rank, [-1] * (rank - 1) + [channels])  # slower as x[..., :channels]
+    # As x[..., :channels] a whole step of ham10000 takes 5 % longer.
+    return tf.slice(x, [0] * rank, [-1] * (rank - 1) + [channels])
 
 
 def _moments(x: Any, axes: Sequence[int], *, keepdims: bool) -> tuple[Any, Any]:
