@@ -205,11 +205,16 @@ class _Bench:
                 results: list[Result] = []
                 for _ in range(self._asked.repeats):
                     results += _long({"memory": order}, self._place(), 0.0).values()
-                slopes = [turn["slope"] for one in results for turn in one.turns]
+                turns = [turn for one in results for turn in one.turns]
+                slopes, asked = (
+                    [turn[name] for turn in turns if turn[name] is not None]
+                    for name in ("slope", "asked_for_slope")
+                )
                 yield {
                     "work": work.name,
                     "release": release,
                     "slope": loops.spread(slopes) if slopes else None,
+                    "asked_for_slope": loops.spread(asked) if asked else None,
                     "runs": [asdict(one) for one in results],
                     "not_run": "; ".join(one.not_run for one in results if one.not_run),
                 }

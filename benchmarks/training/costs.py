@@ -45,9 +45,14 @@ def memory(order: Mapping[str, Any]) -> tuple[Turn, dict[str, Any]]:
     one = Training.of(order, held=False)
 
     def turn(_: float) -> dict[str, Any]:
-        _, rows = one.train_for(float("inf"), epochs=epochs)
-        held = [row["memory_mb"] for row in rows]
-        return {"memory_mb": held, "slope": slope(held)}
+        clock, rows = one.train_for(float("inf"), epochs=epochs)
+        held, asked = [row["memory_mb"] for row in rows], clock.asked_for
+        return {
+            "memory_mb": held,
+            "slope": slope(held),
+            "asked_for_mb": asked,
+            "asked_for_slope": slope(asked) if np.isfinite(asked).all() else None,
+        }
 
     return turn, {}
 

@@ -5,13 +5,15 @@ All that the benchmarks know of the inside of training is here.
 
 from __future__ import annotations
 
+import ctypes
+import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -42,6 +44,7 @@ class Clock(keras.callbacks.Callback):
     def __init__(self, steps: int, seconds: float, epochs: int = NEVER) -> None:
         super().__init__()
         self.taken: list[float] = []
+        self.asked_for: list[float] = []  # MB of the C library, at each epoch's end
         self._steps, self._seconds, self._epochs = steps, seconds, epochs
         self._first = self._began = time.perf_counter()
 
@@ -54,9 +57,32 @@ class Clock(keras.callbacks.Callback):
             self.taken.append(time.perf_counter() - self._began)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        self.asked_for.append(_asked_for())
         late = time.perf_counter() - self._first >= self._seconds
         if late or len(self.taken) >= self._epochs:
             self.model.stop_training = True
+
+
+class _Allocated(ctypes.Structure):
+    """`struct mallinfo2` of glibc: ten sizes."""
+
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "free_chunks", "fast_chunks", "mapped_chunks", "mapped", "most", "fast"),
+            *("used", "free", "top"),
+        )
+    ]
+
+
+def _asked_for() -> float:
+    """Return the MB that the process holds of the C library; NaN where it is not glibc."""
+    count = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if count is None:
+        return math.nan
+    count.restype = _Allocated
+    found = count()
+    return float(found.used + found.mapped) / 1e6
 
 
 class Held(sl.Stream):

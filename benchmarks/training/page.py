@@ -66,7 +66,10 @@ HEADS = {
         "img/s saved",
         "not saved",
     ),
-    "memory": ("recipe", "release_memory", "MB an epoch", "MB at epoch 3", "MB at the end"),
+    "memory": (
+        *("recipe", "release_memory", "resident, MB an epoch", "at epoch 3", "at the end"),
+        "asked for, MB an epoch",
+    ),
 }
 
 
@@ -124,9 +127,10 @@ def memory_rows(one: Figures) -> list[tuple[str, ...]]:
     """Return the row of one work, with or without the callback."""
     held = [turn["memory_mb"] for run in one["runs"] for turn in run["turns"]]
     if not held:
-        return [(one["work"], str(one["release"]), "not run", "", "")]
+        return [(one["work"], str(one["release"]), "not run", "", "", "")]
     third, last = (", ".join(f"{each[place]:,.0f}" for each in held) for place in (2, -1))
-    return [(one["work"], str(one["release"]), between(one["slope"], 3), third, last)]
+    resident, asked = (between(one[name], 3) for name in ("slope", "asked_for_slope"))
+    return [(one["work"], str(one["release"]), resident, third, last, asked)]
 
 
 def between(one: Figures | None, digits: int) -> str:

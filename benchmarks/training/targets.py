@@ -44,9 +44,10 @@ def verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         what = f"checkpoints, {one['work']}: share of the time"
         found.append(_at_most(what, CHECKPOINTS, share and share["median"], one["not_run"]))
     for one in report.get("memory", []):
-        what = f"memory, {one['work']}, release_memory {one['release']}: MB an epoch"
-        slope = one["slope"]
-        found.append(_at_most(what, SLOPE, slope and slope["median"], one["not_run"]))
+        for kind, name in (("resident", "slope"), ("asked for", "asked_for_slope")):
+            what = f"memory, {one['work']}, release_memory {one['release']}: {kind}, MB an epoch"
+            slope = one[name]
+            found.append(_at_most(what, SLOPE, slope and slope["median"], one["not_run"]))
     return [asdict(verdict) for verdict in (*found, *_not_measured(report))]
 
 
