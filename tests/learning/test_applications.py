@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from test_resuming import STEPS, StopAt, differing, newest, without_times
 from tiny import SMALL
 
 import sightline as sl
-from sightline.errors import RecipeError
-from sightline.learning.models import applications, forward, networks
+from sightline.errors import RecipeError, RunError
+from sightline.learning.models import applications, exported, forward, networks
 from sightline.learning.planning import networking
+from sightline.learning.training.standing import Standing
+from sightline.learning.training.telling import end_in_words
 from sightline.recipes import Recipe, load_recipe
 from sightline.records import ModelSummary
 
@@ -91,6 +93,33 @@ def test_the_scaling_inside_is_that_of_keras(family: str) -> None:
     np.testing.assert_allclose(np.asarray(scaled), wanted, atol=1e-4)
 
 
+def test_pixels_turned_into_bgr_are_kept_in_an_h5_file(tmp_path: Path) -> None:
+    inputs = keras.Input((3, 4, 3))
+    model = keras.Model(inputs, applications.scaled(inputs, "vgg16"))
+    exported.save(model, tmp_path / "bgr.h5", "h5")
+    again = keras.models.load_model(tmp_path / "bgr.h5", compile=False)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 3, 4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(*(np.asarray(each(pixels)) for each in (model, again)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("VGG16", ""), ("ResNet50", ""), ("MobileNetV3Small", "Add, Multiply"), ("ConvNeXtTiny", "A")],
+)
+def test_an_h5_file_that_is_written_opens(name: str, lost: str, tmp_path: Path) -> None:
+    model = networks.build(recipe_for(name, **{"data.image_size": (32, 32)}), 2)
+    if lost:
+        with pytest.raises(RunError, match=f"it has {lost}.* Export it with --keras"):
+            exported.save(model, tmp_path / "x.h5", "h5")
+        return
+    exported.save(model, tmp_path / "x.h5", "h5")
+    again = keras.models.load_model(tmp_path / "x.h5", compile=False)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    answers = [np.asarray(each(pixels, training=False)) for each in (model, again)]
+    np.testing.assert_allclose(*answers, atol=1e-6)
+
+
 def test_grey_images_are_given_three_times() -> None:
     model = networks.build(recipe_for("Tiny", **{"data.channels": 1}), 2)
     grey = model.get_layer("grey_to_rgb")
@@ -139,6 +168,32 @@ def test_a_missing_file_is_named_as_keras_calls_it(name: str, file: str, tmp_pat
 def test_missing_weights_say_where_such_a_file_comes_from(tmp_path: Path) -> None:
     recipe = recipe_for("Tiny", **{"model.weights": str(tmp_path / "none.h5")})
     with pytest.raises(RecipeError, match=r"downloads nothing.*include_top=False.*no_top\.h5"):
+        networks.build(recipe, 2)
+
+
+@pytest.mark.parametrize("verb", [sl.train, sl.find_learning_rate])
+def test_missing_weights_are_noticed_before_the_images_are_looked_at(
+    verb: Callable[..., Any], tmp_path: Path
+) -> None:
+    changes = {"model.network": "applications/Tiny", "model.weights": str(tmp_path / "none.h5")}
+    with pytest.raises(RecipeError, match=r"none\.h5 does not exist.*include_top=False"):
+        verb(tmp_path / "no images", changes=changes, progress=sl.Silent())
+
+
+def test_weights_in_the_home_folder_are_found(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(weights.parent))
+    model = networks.build(recipe_for("Tiny", **{"model.weights": f"~/{weights.name}"}), 2)
+    kernel = forward.get_weights(model.get_layer(applications.BACKBONE))["000/kernel"]
+    loaded = tiny(include_top=False, weights=None, pooling="avg", input_shape=(12, 16, 3))
+    loaded.load_weights(weights)
+    np.testing.assert_array_equal(kernel, forward.get_weights(loaded)["000/kernel"])
+
+
+def test_a_home_folder_of_nobody_is_no_file() -> None:
+    recipe = recipe_for("Tiny", **{"model.weights": "~nobody-of-this-name/x.h5"})
+    with pytest.raises(RecipeError, match=r"~nobody-of-this-name/x\.h5 does not exist"):
         networks.build(recipe, 2)
 
 
@@ -270,6 +325,40 @@ def test_the_plan_says_where_weights_come_from_and_which_learn(
 
 def test_then_the_learning_rate_is_lower(thawed: sl.Run) -> None:
     np.testing.assert_allclose(thawed.history.table["learning_rate"], [0.01, 0.005], rtol=1e-6)
+
+
+def test_what_a_callback_makes_of_the_rate_holds_as_the_network_thaws(
+    pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.03 / (epoch + 1))
+    changes = {**FROZEN, "model.weights": str(weights), "train.batch_size": 33}
+    run = train(pictures, tmp_path / "run", changes=changes, callbacks=[scheduler])
+    np.testing.assert_allclose(run.history.table["learning_rate"], [0.03, 0.015], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("frozen", "stops_after"), [(3, 5), (6, 2)])
+def test_patience_begins_where_everything_learns_if_it_ever_does(
+    frozen: int, stops_after: int, pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    # By so much no epoch is better than another: it stops as soon as it may.
+    never = {"stop.patience": 1, "stop.min_delta": 99.0, "train.epochs": 6}
+    quick = {"train.batch_size": 33, "model.frozen_epochs": frozen}
+    changes = {**FROZEN, **never, **quick, "model.weights": str(weights)}
+    run = train(pictures, tmp_path / "run", changes=changes)
+    reason = f"Stopped early after {stops_after} epochs: no better val_loss for 1."
+    assert run.info["reason"] == reason
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(40.0, True), (10.0, False)])
+def test_an_end_before_the_network_thaws_is_told(seconds: float, said: bool) -> None:
+    minutes = {"stop.minutes": 1.0, "train.epochs": 6, "model.frozen_epochs": 2}
+    recipe = recipe_for("Tiny", **minutes, **{"model.weights": "not_read.h5"})
+    standing, done = Standing.of(recipe, STEPS, 2), 0
+    while not standing.is_late(recipe.stop.minutes):
+        standing.epoch_done(seconds)
+        done += 1
+    words = " Only the head has learnt yet: model.frozen_epochs is 2."
+    assert end_in_words(done, recipe, standing).endswith(words) is said
 
 
 @pytest.mark.parametrize("step", [2, STEPS, STEPS + 1, 2 * STEPS])

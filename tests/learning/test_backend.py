@@ -157,3 +157,32 @@ def test_the_versions_of_keras_and_the_backend_are_described(
     fresh: subprocess.CompletedProcess[str],
 ) -> None:
     assert set(answer(fresh)["about"]["versions"]) == {"keras", answer(fresh)["name"]}
+
+
+# --- a run that is used -----------------------------------------------------------------------
+
+
+def used(made_on: str) -> str:
+    """Return what a run is used on in a Python of its own."""
+    code = f"from sightline.learning.models import backend; print(backend.choose_for({made_on!r}))"
+    return python(code).stdout.strip()
+
+
+@pytest.mark.parametrize("made_on", ["jax", "torch", "unknown"])
+def test_a_run_is_used_on_the_backend_that_is_loaded(made_on: str) -> None:
+    assert backend.choose_for(made_on) == "tensorflow"
+
+
+def test_the_variable_counts_more_than_the_backend_of_the_run() -> None:
+    message = refusal("backend.choose_for('tensorflow')", KERAS_BACKEND="theano")
+    assert "KERAS_BACKEND is 'theano'" in message
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_a_run_is_used_on_its_own_backend_where_that_is_installed() -> None:
+    assert used("jax") == "jax"
+
+
+@no_jax
+def test_a_run_is_used_on_an_installed_backend_where_its_own_is_not() -> None:
+    assert used("jax") in backend.BACKENDS

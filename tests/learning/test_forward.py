@@ -55,6 +55,20 @@ def test_of_two_classes_the_sigmoid_is_the_second() -> None:
     np.testing.assert_array_equal(output[:, 1:], model.predict_on_batch(IMAGES))
 
 
+class Failing(keras.Sequential):
+    """A network whose step ends as torch's does without memory."""
+
+    def predict_on_batch(self, x: object) -> object:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
+def test_a_forward_step_that_does_not_fit_into_memory_says_how_many_images_it_has() -> None:
+    model = Failing([keras.Input((12, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    message = r"memory to predict 8 images of 12x16 at a time .*Tried to allocate 2 GiB\. End"
+    with pytest.raises(RunError, match=message):
+        forward.forward(model, IMAGES, batch_size=8)
+
+
 def test_weights_make_the_round_trip_to_an_equal_network() -> None:
     first, second = a_network(seed=1), a_network(seed=2)
     forward.set_weights(second, forward.get_weights(first))

@@ -18,7 +18,7 @@ from tiny import SIZE, SMALL, small_recipe, write_splits
 
 import sightline as sl
 from sightline.errors import RecipeError, RunError
-from sightline.learning.models import fitting, forward, kept, own
+from sightline.learning.models import fitting, forward, kept, loading, own
 from sightline.recipes import Recipe, load_recipe
 
 FEW: dict[str, Any] = {
@@ -257,6 +257,61 @@ def test_pixels_are_not_scaled_twice(pictures: Path, tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((*SIZE, 3)), layers.Rescaling(1 / 255), stacked()])
     with pytest.raises(RecipeError, match=r"expects 0\.\.255 and would scale them once more"):
         train(pictures, tmp_path / "run", model)
+
+
+def behind(*first: Any) -> keras.Model:
+    """Return a network that begins with such layers, inside another."""
+    inner = keras.Sequential([keras.Input((*SIZE, 3)), *first, layers.Conv2D(4, 3)])
+    head = layers.Dense(1, activation="sigmoid")
+    return keras.Sequential([inner, layers.GlobalAveragePooling2D(), head])
+
+
+def adapted(most: int) -> keras.Layer:
+    """Return a layer with the mean and variance of pixels of 0..most as its weights."""
+    layer = layers.Normalization()
+    layer.adapt(np.random.default_rng(0).uniform(0, most, (4, *SIZE, 3)).astype(np.float32))
+    return layer
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda: layers.Rescaling(1 / 127.5, offset=-1),
+        lambda: layers.Normalization(mean=[124, 116, 104], variance=[3410, 3262, 3292]),
+        lambda: adapted(255),
+    ],
+)
+def test_pixels_are_not_scaled_twice_by_a_network_inside(first: Callable[[], Any]) -> None:
+    with pytest.raises(RecipeError, match=r"expects 0\.\.255 and would scale them once more"):
+        own.refuse_double_scaling(small_recipe(), behind(first()))
+
+
+def test_a_network_of_keras_that_scales_inside_is_noticed() -> None:
+    backbone = keras.applications.MobileNetV3Small(
+        (32, 32, 3), alpha=0.25, minimalistic=True, include_top=False, weights=None
+    )
+    head = layers.Dense(1, activation="sigmoid")
+    model = keras.Sequential([backbone, layers.GlobalAveragePooling2D(), head])
+    with pytest.raises(RecipeError, match=r"'1/255' changes the pixels .* its layer 'rescaling"):
+        own.refuse_double_scaling(small_recipe(), model)
+
+
+def test_an_imported_network_that_scales_inside_is_noticed() -> None:
+    with pytest.raises(RecipeError, match=r"expects 0\.\.255 and would scale them once more"):
+        loading.converted(behind(layers.Rescaling(1 / 255)), small_recipe(), 2)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda: [layers.Rescaling(255), layers.Rescaling(1 / 255)],
+        lambda: [layers.Normalization(mean=0.5, variance=0.05)],
+        lambda: [adapted(1)],
+        lambda: [layers.Conv2D(3, 1), layers.Rescaling(1 / 255)],
+    ],
+)
+def test_layers_that_take_scaled_pixels_are_accepted(first: Callable[[], list[Any]]) -> None:
+    own.refuse_double_scaling(small_recipe(), behind(*first()))
 
 
 def test_what_is_no_keras_model_is_refused(pictures: Path, tmp_path: Path) -> None:

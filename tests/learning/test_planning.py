@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tiny import NARROW, SMALL, dotted, small_recipe, write_splits
+from tiny import NARROW, SMALL, dotted, small_recipe, train, write_splits
 
 import sightline as sl
 from sightline.data import facts as data_facts
@@ -185,9 +185,28 @@ def test_without_balance_nothing_is_said_of_it(manifest: Manifest, facts: DataFa
 def test_the_plan_estimates_time_and_disk(plan: Plan) -> None:
     assert re.fullmatch(
         r"At most 2 epochs, about \d+ s \(speed from its arithmetic; (reading|computing) "
-        r"decides\), about 2 MB of disk\.",
+        r"decides\), up to 2 MB of disk, and 1 MB more while a checkpoint is written\.",
         sentence(plan, "At most"),
     )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train__optimizer": "adam", "train__weight_average": 0.0},
+        {"train__optimizer": "lion", "train__weight_average": 0.9, "train__accumulate": 2},
+    ],
+)
+def test_a_run_takes_about_the_disk_that_its_plan_names(
+    pictures: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    # With all there can be: two checkpoints, and best weights in each epoch.
+    epochs = {"train__epochs": 3, "train__best": "loss", "checkpoint__steps": 3}
+    run = train(pictures, tmp_path / "run", model__width=128, **epochs, **changes)
+    found = re.search(r"up to ([\d,]+) MB of disk", " ".join(run.plan))
+    assert found is not None
+    taken = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+    assert float(found[1].replace(",", "")) == pytest.approx(taken / 1e6, rel=0.25)
 
 
 def test_slow_reading_decides_the_time(manifest: Manifest, facts: DataFacts) -> None:

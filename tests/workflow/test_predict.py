@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,57 @@ def test_probabilities_of_a_file_do_not_depend_on_its_neighbours(
     among = predict(trained, unlabelled)
     row = among.table["record_id"].to_list().index("0.png")
     np.testing.assert_array_equal(alone[0], among.probabilities[row])
+
+
+class Lines(sl.Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_a_run_of_another_backend_is_used_on_the_one_that_is_loaded(
+    trained: sl.Run, unlabelled: Path
+) -> None:
+    recipe = trained.recipe.model_copy(update={"backend": "jax"})
+    other, lines = sl.Run(trained.path, {**trained.info, "backend": "jax"}, recipe), Lines()
+    found = sl.predict(other, unlabelled, progress=lines)
+    np.testing.assert_array_equal(found.probabilities, predict(trained, unlabelled).probabilities)
+    assert lines.said == [
+        f"{trained.path} was made on jax and is used on tensorflow here: probabilities may differ "
+        "in their last digits."
+    ]
+
+
+def test_a_run_on_its_own_backend_says_nothing(trained: sl.Run, unlabelled: Path) -> None:
+    lines = Lines()
+    sl.predict(trained, unlabelled, progress=lines)
+    assert lines.said == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_predicts_the_same_but_for_the_last_digits(
+    trained: sl.Run, unlabelled: Path, tmp_path: Path, backend: str
+) -> None:
+    if not find_spec(backend):  # not imported here, which would take seconds
+        pytest.skip(f"{backend} is not installed")
+    out = tmp_path / "p.parquet"
+    code = f"import sightline as sl; sl.predict({str(trained.path)!r}, {str(unlabelled)!r}, "
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code} out={str(out)!r})"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert f"was made on tensorflow and is used on {backend} here" in said
+    own = predict(trained, unlabelled).to_table()["p_light"]
+    found = pl.read_parquet(out)["p_light"]
+    np.testing.assert_allclose(found.to_numpy(), own.to_numpy(), atol=1e-5)
 
 
 def test_labels_change_no_probability(

@@ -98,7 +98,7 @@ def export(
     _choose_backend(opened, format)
     from sightline.learning.models import exported
 
-    model = rebuild(opened, kept)
+    model = rebuild(opened, kept, shown)
     with shown.step(f"exporting {path.name}", 3) as step:
         tried = _tried(opened)
         step.advance()
@@ -179,7 +179,7 @@ def _choose_backend(run: Run, kind: Format) -> None:
     for name, value in backend.SHARED_GPU.items():
         os.environ.setdefault(name, value)
     if kind != "savedmodel":
-        backend.choose(run.recipe.backend)
+        backend.choose_for(str(run.info.get("backend")))
         return
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.config.backend() != "tensorflow":

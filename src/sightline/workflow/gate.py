@@ -8,6 +8,9 @@ import polars as pl
 
 from sightline.data import images, splits
 from sightline.errors import DataError
+from sightline.learning.models import backend
+from sightline.learning.models.weights_file import weights_file
+from sightline.recipes import Recipe
 from sightline.records import Audit, Manifest, Split
 from sightline.runs import Run
 
@@ -58,6 +61,21 @@ def leaked_ids(run: Run, manifest: Manifest, split: Split, *, allowed: bool) -> 
             "(--leak-effect), or judge all the same (--allow-leak)."
         )
     return found
+
+
+def refuse_missing_weights(recipe: Recipe) -> None:
+    """Refuse a recipe whose file of weights is not there, before images are looked at for hours.
+
+    Raises:
+        RecipeError: The message names Keras' file, and how to get it.
+        SetupError: No Keras backend is installed.
+    """
+    if not recipe.model.weights or weights_file(recipe).is_file():
+        return
+    backend.choose(recipe.backend)
+    from sightline.learning.models import applications  # Keras knows what its file is called
+
+    raise applications.missing_weights(recipe)
 
 
 def refuse_unreadable(audit: Audit) -> None:

@@ -71,6 +71,7 @@ def predict(
     Raises:
         DataError: A path does not exist, there is no image, or `out` has another extension.
         RunError: The run has no model, or it is damaged.
+        SetupError: No Keras backend is installed, or the one of KERAS_BACKEND is not.
         ValueError: There are no weights of that name.
     """
     opened = runs.open_run(run)
@@ -95,16 +96,17 @@ def predictions_of(
         manifest: What is predicted; a file that cannot be read is an answer too.
         split: Which of its splits; None for all.
         weights: "best" or "last".
-        progress: Where the bar goes.
+        progress: Where the bar goes, and what is said of weights and backend.
 
     Raises:
         RunError: The run has no such weights, or they are damaged.
+        SetupError: No Keras backend is installed, or the one of KERAS_BACKEND is not.
         ValueError: There are no weights of that name.
     """
     class_names, kept = tuple(run.model["class_names"]), run.kept(weights)
     for line in kept.told:
         progress.say(line)
-    model = rebuild(run, kept)
+    model = rebuild(run, kept, progress)
     from sightline.learning import prediction
 
     # A file that cannot be read is an answer here ("reason"), not a reason to stop.
@@ -123,12 +125,18 @@ def predictions_of(
         )
 
 
-def rebuild(run: Run, kept: KeptWeights) -> keras.Model:
-    """Rebuild the network and assign the weights.
+def rebuild(run: Run, kept: KeptWeights, progress: Progress) -> keras.Model:
+    """Rebuild the network and assign the weights, on any backend; another than its own is said.
 
     Nothing is deserialised but a network that no recipe describes, and no code of its file is run.
     """
-    backend.choose(run.recipe.backend)
+    made_on = str(run.info.get("backend"))
+    used = backend.choose_for(made_on)
+    if made_on in backend.BACKENDS and used != made_on:
+        progress.say(
+            f"{run.path} was made on {made_on} and is used on {used} here: probabilities may "
+            "differ in their last digits."
+        )
     from sightline.learning.models import forward
     from sightline.learning.models import kept as networks
 

@@ -20,6 +20,7 @@ from sightline.progress import Progress, Shown
 from sightline.recipes import load_recipe
 from sightline.records import Manifest, Split
 from sightline.records.rates import COMPARISON_SCHEMA, RateCurve, RateSearch
+from sightline.workflow import gate
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
 from sightline.workflow.training import planned
@@ -95,6 +96,7 @@ def find_learning_rate(
         compare_steps=compare_steps,
     )
     chosen = load_recipe(recipe, changes)
+    gate.refuse_missing_weights(chosen)
     if out is not None:
         _refuse_foreign_folder(Path(out))
     audited = audit(manifest_of(data, source), mute=chosen.audit.mute, progress=shown)

@@ -21,6 +21,7 @@ from keras import layers
 from sightline.errors import RecipeError
 from sightline.learning.models.own import layers_of, short
 from sightline.learning.models.parts import Parts
+from sightline.learning.models.weights_file import weights_file
 from sightline.recipes import APPLICATIONS, Recipe, change_recipe
 
 BACKBONE = "backbone"
@@ -118,12 +119,23 @@ def scaled(pixels: keras.KerasTensor, family: str) -> keras.KerasTensor:
         offsets = [-mean / std for mean, std in zip(_MEAN, _STD, strict=True)]
         return layers.Rescaling(factors, offset=offsets, dtype="float32", name="scaling")(pixels)
     if scaling == "bgr":
-        swapped = layers.Concatenate(dtype="float32", name="rgb_to_bgr")(
-            [pixels[..., place : place + 1] for place in (2, 1, 0)]
-        )
         offsets = [-mean for mean in _MEAN_BGR]
+        swapped = _swapped(pixels)
         return layers.Rescaling(1.0, offset=offsets, dtype="float32", name="scaling")(swapped)
     return pixels
+
+
+def _swapped(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    """Return BGR made of RGB (B, H, W, 3), by layers alone: an .h5 file keeps nothing else."""
+    height, width = pixels.shape[1:3]
+    # Only width and height can be cut: the channels become the width.
+    apart = layers.Reshape((height * width, 3, 1), dtype="float32", name="rgb")(pixels)
+    channels = [
+        layers.Cropping2D(((0, 0), (place, 2 - place)), dtype="float32", name=name)(apart)
+        for place, name in ((2, "blue"), (1, "green"), (0, "red"))
+    ]
+    swapped = layers.Concatenate(axis=2, dtype="float32", name="rgb_to_bgr")(channels)
+    return layers.Reshape((height, width, 3), dtype="float32", name="bgr")(swapped)
 
 
 def weights_name(recipe: Recipe) -> str:
@@ -135,6 +147,17 @@ def weights_name(recipe: Recipe) -> str:
     name = name.replace("efficientnetv2", "efficientnetv2-").replace("nasnet", "nasnet_")
     name = name.replace("convnext", "convnext_")
     return _FILES.get(family(kind), f"{{}}{_KERNELS}").format(name)
+
+
+def missing_weights(recipe: Recipe) -> RecipeError:
+    """Return what is wrong where the file of model.weights does not exist."""
+    name = recipe.model.network.removeprefix(APPLICATIONS)
+    return RecipeError(
+        f"model.weights {weights_file(recipe)} does not exist, and Sightline downloads nothing. "
+        f"Where there is a network, keras.applications.{name}(include_top=False, "
+        f"weights='imagenet') puts {weights_name(recipe)} into ~/.keras/models; copy it here and "
+        "name its path."
+    )
 
 
 def _network(recipe: Recipe) -> Callable[..., keras.Model]:
@@ -175,14 +198,9 @@ def _backbone(
 
 def _load(backbone: keras.Model, recipe: Recipe) -> None:
     """Load the recipe's file of weights into a network without its top."""
-    path, network = Path(recipe.model.weights), recipe.model.network
-    name = network.removeprefix(APPLICATIONS)
+    path, network = weights_file(recipe), recipe.model.network
     if not path.is_file():
-        raise RecipeError(
-            f"model.weights {path} does not exist, and Sightline downloads nothing. Where there "
-            f"is a network, keras.applications.{name}(include_top=False, weights='imagenet') "
-            f"puts {weights_name(recipe)} into ~/.keras/models; copy it here and name its path."
-        )
+        raise missing_weights(recipe)
     if not path.name.endswith(".h5"):
         raise RecipeError(
             f"model.weights {path} is no .h5 file. Keras' own is called {weights_name(recipe)}; "

@@ -62,6 +62,24 @@ def choose(wanted: str = "auto") -> str:
     return name
 
 
+def choose_for(made_on: str) -> str:
+    """Load Keras to use what was trained before, and return the backend's name.
+
+    The Keras already imported, else KERAS_BACKEND; else the backend that it was made on, where that
+    is installed; else the first that is. Any of them gives the same answers but for the last
+    digits. To train on, `choose`.
+
+    Args:
+        made_on: A backend, by name.
+
+    Raises:
+        SetupError: No backend is installed, or the one of KERAS_BACKEND is not.
+    """
+    asked = "keras" in sys.modules or os.environ.get("KERAS_BACKEND")
+    there = made_on in BACKENDS and importlib.util.find_spec(made_on) is not None
+    return choose(made_on if there and not asked else "auto")
+
+
 def describe(name: str) -> dict[str, Any]:
     """Return what the loaded backend runs on.
 

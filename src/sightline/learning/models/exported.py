@@ -30,6 +30,7 @@ from sightline.recipes import Recipe
 Format = Literal["keras", "h5", "savedmodel"]
 LIMIT = 1e-5  # the greatest difference of a probability
 _PATIENCE = 600  # seconds: a large network on a slow disk
+_APPLICATIONS = "keras.src.applications."
 _CHILD = Path(reloading.__file__)
 
 
@@ -97,8 +98,13 @@ def save(model: keras.Model, path: Path, kind: Format) -> None:
     """Write a network, without anything that only training needs.
 
     Raises:
-        RunError: Keras cannot write it in this format.
+        RunError: Keras cannot write it in this format, or not so that it can be opened.
     """
+    if kind == "h5" and (lost := sorted(set(_not_in_h5(model)))):
+        raise RunError(
+            f"this network cannot be written as h5, which keeps Keras' layers alone: it has "
+            f"{', '.join(lost)} among them. Export it with --keras, which keeps any network."
+        )
     with _silent():
         try:
             if kind == "savedmodel":
@@ -112,6 +118,20 @@ def save(model: keras.Model, path: Path, kind: Format) -> None:
                 f"this network cannot be written as {kind}: {' '.join(str(error).split())[:300]} "
                 "Export it with --keras, which keeps any network."
             ) from error
+
+
+def _not_in_h5(model: keras.Model) -> Iterator[str]:
+    """Yield what Keras writes into an .h5 file and cannot read there, by the names of classes.
+
+    Operations on tensors (x + 3, x[..., :1]), and layers that keras.applications have for
+    themselves.
+    """
+    for operation in getattr(model, "operations", model.layers):
+        module = type(operation).__module__
+        if isinstance(operation, keras.Model):
+            yield from _not_in_h5(operation)
+        elif not isinstance(operation, keras.Layer) or module.startswith(_APPLICATIONS):
+            yield type(operation).__name__
 
 
 def compared(path: Path, sample: Sample, *, modules: Sequence[str] = ()) -> Agreement:

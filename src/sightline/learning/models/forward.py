@@ -12,7 +12,7 @@ import numpy.typing as npt
 from keras import layers
 
 from sightline.errors import RunError
-from sightline.learning.models import devices
+from sightline.learning.models import devices, lacking
 from sightline.recipes import Recipe
 from sightline.records import LayerSummary, ModelSummary
 
@@ -31,12 +31,25 @@ def forward(
         model: Output (B, 1) sigmoid or (B, K) softmax.
         images: (B, H, W, C) float32, scaled as in training; B at most `batch_size`.
         batch_size: The fixed size of a step.
+
+    Raises:
+        RunError: There is not enough memory for it.
     """
     count = len(images)
     if count < batch_size:
         padding = ((0, batch_size - count), (0, 0), (0, 0), (0, 0))
         images = np.pad(images, padding)
-    output = np.asarray(devices.predict(model, images), np.float32)[:count]
+    try:
+        output = np.asarray(devices.predict(model, images), np.float32)[:count]
+    except Exception as error:
+        if not lacking.is_of_memory(error):
+            raise
+        raise RunError(
+            f"there is not enough memory to predict {batch_size} images of {images.shape[1]}x"
+            f"{images.shape[2]} at a time (train.batch_size {batch_size}): "
+            f"{lacking.in_words(error)}. End other programs that take memory, or use a machine "
+            "that has more."
+        ) from error
     if output.shape[1] == 1:
         return np.concatenate([1 - output, output], axis=1)
     return output

@@ -30,7 +30,7 @@ ANY = (
     TypeError,
     ValueError,
 )
-_SCALES = 1 / 100  # a Rescaling by less than this expects 0..255
+_SCALES = 1 / 10  # what multiplies pixels by less than this expects 0..255
 
 
 def described_by(recipe: Recipe, model: keras.Model) -> tuple[Recipe, list[str]]:
@@ -73,20 +73,40 @@ def described_by(recipe: Recipe, model: keras.Model) -> tuple[Recipe, list[str]]
 def refuse_double_scaling(recipe: Recipe, model: keras.Model) -> None:
     """Refuse to scale pixels to 0..1 before a network that does so itself.
 
+    Looked at is what comes before the first layer that learns, also in networks inside it, such as
+    those of keras.applications.
+
     Raises:
         RecipeError: Both would.
     """
     if recipe.data.scaling == "none":
         return
+    factor = 1.0  # of all so far: a Rescaling(255) before one of 1/255 takes it back
     for layer in layers_of(model):
-        if layer.weights or isinstance(layer, layers.Conv2D | layers.UnitNormalization):
-            return  # what comes later has nothing to do with pixels
-        if isinstance(layer, layers.Rescaling) and np.max(np.abs(layer.scale)) < _SCALES:
+        if isinstance(layer, keras.Model):
+            continue  # its own layers come next
+        factor *= _factor(layer)
+        if factor < _SCALES:
             raise RecipeError(
                 f"data.scaling {recipe.data.scaling!r} changes the pixels before they reach the "
                 f"network, and its layer {layer.name!r} expects 0..255 and would scale them once "
                 "more. Set data.scaling=none, or take the layer out."
             )
+        # A Normalization has weights, and they are the mean and variance of pixels.
+        learns = layer.weights and not isinstance(layer, layers.Normalization)
+        if learns or isinstance(layer, layers.Conv2D | layers.UnitNormalization):
+            return  # what comes later has nothing to do with pixels
+
+
+def _factor(layer: keras.Layer) -> float:
+    """Return what a layer multiplies pixels by, over all channels; 1 if it is none that scales."""
+    if isinstance(layer, layers.Rescaling):
+        return float(np.mean(np.abs(layer.scale)))
+    if isinstance(layer, layers.Normalization) and layer.mean is not None:
+        variance = np.asarray(keras.ops.convert_to_numpy(layer.variance), np.float32)
+        deviation = max(float(np.mean(np.sqrt(variance))), keras.config.epsilon())
+        return float(deviation if layer.invert else 1 / deviation)
+    return 1.0
 
 
 def called(recipe: Recipe, num_classes: int, policy: str) -> keras.Model:

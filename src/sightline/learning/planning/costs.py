@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from sightline.data.stream import usable_cores
 from sightline.learning.training import speed as speeds
-from sightline.recipes import Recipe
+from sightline.recipes import NETWORKS, Recipe
 from sightline.records import DataFacts, ModelSummary
+from sightline.runs.checkpoints import GENERATIONS
 
+_FLOAT32 = 4  # bytes, of all that is kept
+_SMALL_FILES = 2.0  # MB, about: manifest, audit, events, predictions, figures, report
+_MOMENTS = {"adam": 2, "adamw": 2, "lion": 1, "rmsprop": 1, "sgd": 1}  # of each trained weight
 _KEPT_SECONDS = 1e-4  # processor seconds of one augmented image that need not be decoded again
 
 
@@ -69,15 +73,13 @@ def in_words(
     assert epochs != "auto", "the recipe is resolved before its cost is told"
     assert size != "auto", "the recipe is resolved before its cost is told"
     assert channels != "auto", "the recipe is resolved before its cost is told"
-    # Best weights, the .keras copy, and the last checkpoint: two optimizer moments, and with an
-    # average of the weights that average twice and the trained weights.
-    copies = 1 + 1 + 3 + (2 if recipe.train.weight_average else 0)
-    megabytes = summary.parameters * 4 * copies / 1e6 + 2
+    run, checkpoint = _megabytes(recipe, summary)
     basis = "measured on this network" if speed.measured else "from its arithmetic"
     held = "reading" if epoch.reading > epoch.computing else "computing"
     sentences = [
         f"At most {epochs} epoch{'s' * (epochs > 1)}, about {duration(epoch.total(epochs))} "
-        f"(speed {basis}; {held} decides), about {megabytes:,.0f} MB of disk."
+        f"(speed {basis}; {held} decides), up to {run:,.0f} MB of disk, "
+        f"and {max(checkpoint, 1):,.0f} MB more while a checkpoint is written."
     ]
     if epoch.cached and epochs > 1:
         kept = epoch.images * size[0] * size[1] * channels / 1e6
@@ -86,6 +88,19 @@ def in_words(
             "MB (`sightline cache` lists them; --no-cache decodes anew each time)."
         )
     return sentences
+
+
+def _megabytes(recipe: Recipe, summary: ModelSummary) -> tuple[float, float]:
+    """Return what a run takes on the disk once it has all its files, and a checkpoint of it."""
+    train, whole = recipe.train, summary.parameters * _FLOAT32 / 1e6
+    moments = _MOMENTS[train.optimizer] if train.optimizer != "sgd" or train.momentum else 0
+    # The average, and the trained weights beside those that were judged, which are the average.
+    copies = moments + (2 if train.weight_average else 0) + (train.accumulate > 1)
+    checkpoint = whole + copies * summary.trainable * _FLOAT32 / 1e6
+    # The best weights twice and those that were the best before, model.keras, and a network that
+    # no recipe describes.
+    others = (3 + 1 + (recipe.model.network not in NETWORKS)) * whole
+    return GENERATIONS * checkpoint + others + _SMALL_FILES, checkpoint
 
 
 def duration(seconds: float) -> str:

@@ -99,9 +99,9 @@ class Plan:
             split: Which one.
             share: Of the recipe's image size.
         """
-        kept = _cache(self.recipe, self.cached)
+        folder = _cache(self.recipe, self.cached)
         training = split == "train"
-        return StreamConfig.of(self.recipe, training=training, cache=kept, share=share)
+        return StreamConfig.of(self.recipe, training=training, cache=folder, share=share)
 
 
 def plan_again(run: Run, *, cached: bool = True) -> Plan:
@@ -142,6 +142,7 @@ def make_plan(
     Raises:
         DataError: A class has no training image.
         RecipeError: The recipe does not fit the data or the network, or the given model does not.
+        RunError: There is not enough memory for the steps that measure the speed.
     """
     machine, used = _machine(backend_name, recipe, model)
     counts = _training_counts(manifest)
