@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -352,8 +353,18 @@ def test_a_holder_that_was_killed_blocks_nobody(tmp_path: Path) -> None:
 
 def test_a_lock_that_another_process_holds_means_in_use() -> None:
     error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-    said = str(lock_refused(Path("/r"), error, holder="process 7 on ward"))
-    assert said == "/r is in use by process 7 on ward. Wait for it, or stop it."
+    holder = f"process 7 on {socket.gethostname()}"
+    said = str(lock_refused(Path("/r"), error, holder=holder))
+    assert said == f"/r is in use by {holder}. Wait for it, or stop it."
+
+
+def test_of_a_lock_of_another_machine_is_said_what_to_do_once_that_is_gone() -> None:
+    error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    said = str(lock_refused(Path("/r"), error, holder="process 7 on a-ward-far-away"))
+    assert said.endswith(
+        "Wait for it, or stop it. If a-ward-far-away is gone, make sure that no process works in "
+        "/r any more, and remove /r/run.lock."
+    )
 
 
 def test_a_file_system_that_cannot_lock_is_not_called_in_use() -> None:

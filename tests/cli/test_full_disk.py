@@ -84,7 +84,7 @@ def test_on_a_full_disk_it_tries_three_times_and_ends_in_a_sentence(
     run = tmp_path / "run"
     with training(folder, run, "checkpoint.steps=20") as process:
         limit(process, _FULL)
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=120)  # it waits between its tries
     assert process.returncode == 2
     assert said.count(f"no checkpoint could be written in {run}") == said.count(_STANDS) == 2
     assert "Traceback" not in errors
@@ -138,27 +138,75 @@ exit $code
 """
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="a disk of its own needs unshare")
-def test_a_disk_without_a_byte_left_costs_no_checkpoint(folder: Path, tmp_path: Path) -> None:
-    disk, left = tmp_path / "disk", tmp_path / "left"
+# One on which there is no room for the plan, until it is made larger.
+_ON_A_TINY_DISK = """
+mount -t tmpfs -o size=8k tmpfs "$DISK" || exit 77
+"$@" && exit 99
+mount -o remount,size=64m "$DISK" || exit 77
+exec "$@"
+"""
+
+# One that fills up before the first checkpoint, and is emptied afterwards.
+_ON_A_DISK_SOON_FULL = """
+mount -t tmpfs -o size=64m tmpfs "$DISK" || exit 77
+(
+    until [ -e "$DISK/run/run.json" ]; do sleep 0.01; done
+    cat /dev/zero > "$DISK/filler"
+) 2>/dev/null &
+"$@" && exit 99
+rm "$DISK/filler"
+exec "$1" -m sightline train --resume "$DISK/run"
+"""
+
+
+def on_a_disk_of_its_own(
+    script: str, folder: Path, disk: Path, *changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Return what became of a training in `run` on a disk that a script mounts and treats badly."""
+    if shutil.which("unshare") is None:
+        pytest.skip("a disk of its own needs unshare")
     disk.mkdir()
     words = [sys.executable, "-m", "sightline", "train", str(folder), "--recipe", "basic"]
     words += ["--out", str(disk / "run")]
-    for change in (*_SETTINGS, "checkpoint.steps=20"):
+    for change in (*_SETTINGS, *changes):
         words += ["--set", change]
     done = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", _ON_A_SMALL_DISK, "sh", *words],
+        ["unshare", "-Urm", "sh", "-c", script, "sh", *words],
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
-        env=os.environ | {"DISK": str(disk), "LEFT": str(left)},
+        timeout=180,
+        env=os.environ | {"DISK": str(disk), "LEFT": str(disk.with_name("left"))},
     )
     if done.returncode == 77 or done.stderr.startswith("unshare:"):
         pytest.skip(f"no disk can be mounted here: {done.stderr[:200]}")
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_where_there_is_no_room_for_the_plan_the_same_command_is_right_later(
+    folder: Path, tmp_path: Path
+) -> None:
+    done = on_a_disk_of_its_own(_ON_A_TINY_DISK, folder, tmp_path / "disk", "train.epochs=1")
+    assert "No space left on device" in done.stderr
+    assert "then start it again as before: there is nothing to resume yet." in done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_there_is_no_room_for_the_first_checkpoint_it_begins_again_later(
+    folder: Path, tmp_path: Path
+) -> None:
+    done = on_a_disk_of_its_own(_ON_A_DISK_SOON_FULL, folder, tmp_path / "disk", "train.epochs=1")
+    assert "no checkpoint was saved before. Begin again from the first step" in done.stderr
+    assert "There is no checkpoint yet, so the training begins again." in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_disk_without_a_byte_left_costs_no_checkpoint(folder: Path, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    done = on_a_disk_of_its_own(_ON_A_SMALL_DISK, folder, tmp_path / "disk", "checkpoint.steps=20")
     assert done.returncode == 2
     assert done.stdout.count(_STANDS) == 2
-    assert "Traceback" not in done.stderr
     assert "No space left on device, 3 times in a row. Free some space" in done.stderr
     saved, damaged = load_checkpoint(left)
     assert saved is not None

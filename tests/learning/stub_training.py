@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import json
 import os
 import random
@@ -55,9 +56,9 @@ from sightline.data.stream import engine  # noqa: E402
 from sightline.learning import planning, training  # noqa: E402, F401
 from sightline.learning.models import backend, networks  # noqa: E402
 from sightline.learning.models.applications import BACKBONE  # noqa: E402
-from sightline.learning.training import speed  # noqa: E402
+from sightline.learning.training import cadence, speed  # noqa: E402
 from sightline.runs.files import tensors_sha256  # noqa: E402
-from sightline.workflow import judging, resuming  # noqa: E402, F401
+from sightline.workflow import gate, judging, resuming  # noqa: E402, F401
 
 CHANGES: dict[str, Any] = {
     "data.image_size": [8, 8],
@@ -152,6 +153,9 @@ def put_stubs_in() -> None:
     backend._accelerators = lambda name: []
     engine.usable_cores = lambda: 0  # no threads: operations come in one order
     speed._matrix_product_rate = lambda: 1e11  # measured, for the plan's words: 0.1 s
+    gate.refuse_missing_weights = lambda recipe: None  # nobody reads them
+    # A minute a look: after a checkpoint that failed, the next step is a try again.
+    cadence.time = SimpleNamespace(perf_counter=itertools.count(step=60).__next__)
 
 
 def warm_up(images: Path) -> None:

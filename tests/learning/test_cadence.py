@@ -100,8 +100,11 @@ def test_the_next_comes_after_a_hundred_times_what_the_last_one_took(watch: Watc
     assert wait(one, watch) == 50
 
 
-def test_one_that_fails_at_once_is_not_tried_again_at_once(watch: Watch) -> None:
-    one = Cadence()
+@pytest.mark.parametrize("wanted", [{}, {"steps": 1}, {"seconds": 3}])
+def test_one_that_fails_at_once_is_not_tried_again_at_once(
+    wanted: dict[str, int], watch: Watch
+) -> None:
+    one = Cadence(**wanted)
     one.saved(0.001)
     one.failed()
     assert wait(one, watch) == 20
@@ -119,16 +122,23 @@ def test_seconds_that_were_asked_for_stay(watch: Watch) -> None:
     one.expect(180_000_000)
     waited = [wait(one, watch)]
     one.saved(9.0)
-    waited.append(wait(one, watch))
+    assert [*waited, wait(one, watch)] == [3, 3]
+
+
+def test_what_was_asked_for_holds_again_after_a_try_that_did_not_fail(watch: Watch) -> None:
+    one = Cadence(seconds=3)
     one.failed()
-    assert [*waited, wait(one, watch)] == [3, 3, 3]
+    one.saved(9.0)
+    assert wait(one, watch) == 3
 
 
 def test_steps_that_were_asked_for_stay(watch: Watch) -> None:
     one = Cadence(steps=2)
     assert [one.step_done() for _ in range(2)] == [False, True]
-    one.failed()
-    assert [one.step_done() for _ in range(2)] == [False, True]
-    watch.now += 1e6
     one.saved(9.0)
+    watch.now += 1e6
     assert [one.step_done() for _ in range(2)] == [False, True]
+
+
+def test_of_steps_and_seconds_what_comes_first_decides(watch: Watch) -> None:
+    assert [wait(Cadence(steps, seconds=3), watch) for steps in (3, 100)] == [2, 3]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sightline.recipes import (
     load_recipe,
     resolve_length,
     resolve_shape,
+    schema,
 )
 from sightline.records import DataFacts
 
@@ -34,6 +36,12 @@ def test_every_built_in_recipe_loads_under_its_name(name: str) -> None:
 def test_every_section_of_a_built_in_recipe_is_written_out(name: str) -> None:
     written = tomllib.loads(builtin_text(name))
     assert set(written) == set(Recipe.model_fields)
+
+
+def test_the_head_of_the_schema_names_every_section() -> None:
+    values = load_recipe("basic").model_dump()
+    sections = [name for name, value in values.items() if isinstance(value, dict)]
+    assert re.findall(r"\[(\w+)\]", schema.__doc__ or "") == sections
 
 
 @pytest.mark.parametrize("name", ["chest-xray", "ham10000", "skin-binary"])

@@ -1,9 +1,10 @@
 """The recipe: every decision of a training, in one validated place.
 
-Sections mirror the TOML file: [data] [augment] [model] [balance] [train] [schedule] [stop].
-A value may be "auto" only where the type says so; `resolve_shape` and `resolve_length` replace it
-by a number before anything is built, and the run folder keeps the resolved recipe. Its backend
-alone may stay "auto", so that a run opens on any backend.
+Sections mirror the TOML file: [data] [audit] [augment] [model] [balance] [train] [schedule] [stop]
+[checkpoint]. A value may be "auto" only where the type says so; `resolve_shape` and
+`resolve_length` replace it by a value before anything is built, and the run folder keeps the
+resolved recipe. Two may stay "auto" there: its backend, so that a run opens on any, and
+checkpoint.seconds, which follow from what saving takes.
 """
 
 from __future__ import annotations

@@ -265,8 +265,9 @@ class CheckpointSection(Section):
 
     Attributes:
         steps: Every so many steps; 0 leaves it to the clock.
-        seconds: So many apart; "auto" is a hundred times what saving takes, 1 % of the time; the
-            first comes after 20 seconds to five minutes, the longer the larger the network.
+        seconds: So many apart; with `steps` too, whichever comes first. "auto" leaves it to
+            `steps`; without them it is a hundred times what saving takes, 1 % of the time, and
+            the first comes after 20 seconds to five minutes, the longer the larger the network.
     """
 
     steps: Annotated[int, Field(ge=0)] = 0

@@ -13,7 +13,7 @@ import polars as pl
 from sightline.errors import DataError
 from sightline.records.columns import digest_of, join_names, known, numbers
 from sightline.records.index import NO_SPLIT, Location, RecordIndex, archive_of
-from sightline.records.parquet import read_parquet
+from sightline.records.parquet import read_parquet, write_parquet
 from sightline.records.splitnames import SPLITS, Split
 
 SCHEMA_VERSION = 2  # 2: the column `begin`
@@ -220,7 +220,7 @@ class Manifest:
             "ignored": dict(self.ignored),
             "passed_over": dict(self.passed_over),
         }
-        self.table.write_parquet(path, metadata={"sightline": json.dumps(about)})
+        write_parquet(self.table, path, {"sightline": json.dumps(about)})
         self.index().write(index_path(path))
 
     @classmethod

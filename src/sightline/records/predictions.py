@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sightline.errors import DataError
-from sightline.records.parquet import read_parquet
+from sightline.records.parquet import read_parquet, write_parquet
 from sightline.records.splitnames import Weights
 
 _TABLE_SCHEMA = pl.Schema(
@@ -198,9 +198,10 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write the table, with the model's identity in the parquet metadata."""
-        self.to_table().write_parquet(
+        write_parquet(
+            self.to_table(),
             path,
-            metadata={
+            {
                 "model_fingerprint": self.model_fingerprint,
                 "weights": self.weights,
                 "epoch": str(self.epoch),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -21,6 +22,7 @@ _BEGUN = {  # of a training that never came to its first step: run.json is writt
     *("audit.json", "plan.txt", NETWORK),
 }
 
+_ON = " on "  # in run.lock, between the process and its machine
 _TRIES, _PAUSE = 10, 0.05  # s; to look whether a folder is locked takes far less
 
 
@@ -83,7 +85,8 @@ def new_run_path(name: str, *, parent: Path = Path("runs")) -> Path:
 def locked(path: Path) -> Iterator[None]:
     """Hold the run folder: a second process that wants to write into it is refused.
 
-    The lock goes with the process, so a dead holder blocks nobody.
+    The lock goes with the process, so a dead holder blocks nobody; on a network disk the lock of
+    a machine that is gone may stay, and the message says what to do then.
 
     Raises:
         RunError: Another process holds it (the message names it), it is read-only, or its file
@@ -92,9 +95,9 @@ def locked(path: Path) -> Iterator[None]:
     try:
         opened = (path / "run.lock").open("a+", encoding="utf-8")
     except OSError as error:
-        raise RunError(
-            f"cannot write into {path}: {error.strerror}. Copy the run folder to where you may."
-        ) from error
+        is_full = error.errno == errno.ENOSPC
+        remedy = "Free some space." if is_full else "Copy the run folder to where you may."
+        raise RunError(f"cannot write into {path}: {error.strerror}. {remedy}") from error
     with opened as file:
         try:
             _lock(file)
@@ -102,7 +105,7 @@ def locked(path: Path) -> Iterator[None]:
             file.seek(0)
             raise lock_refused(path, error, holder=file.read().strip()) from error
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(f"process {os.getpid()}{_ON}{socket.gethostname()}")
         file.flush()
         yield
 
@@ -135,10 +138,23 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        raise RunError(
-            f"{path} cannot be worked in: {error.strerror or error}{where}. Free some space or "
-            f"mend the disk. What was reached is kept; go on: sightline train --resume {path}"
-        ) from error
+        told = f"{path} cannot be worked in: {error.strerror or error}{where}. Free some space or "
+        if _can_be_resumed(path):
+            told += f"mend the disk. What was saved is kept; go on: sightline train --resume {path}"
+        else:
+            told += "mend the disk, then start it again as before: there is nothing to resume yet."
+        raise RunError(told) from error
+
+
+def _can_be_resumed(path: Path) -> bool:
+    """Say whether there is a run to resume; where nobody can look, there may well be one."""
+    try:
+        (path / "run.json").stat()  # written last of what a resume needs
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def lock_refused(path: Path, error: OSError, *, holder: str) -> RunError:
@@ -150,8 +166,14 @@ def lock_refused(path: Path, error: OSError, *, holder: str) -> RunError:
         holder: What the lock file holds: who wrote it last.
     """
     if isinstance(error, BlockingIOError):
-        who = holder or "another process"
-        return RunError(f"{path} is in use by {who}. Wait for it, or stop it.")
+        told = f"{path} is in use by {holder or 'another process'}. Wait for it, or stop it."
+        host = holder.partition(_ON)[2]
+        if host and host != socket.gethostname():  # that of a network disk may not know it is gone
+            told += (
+                f" If {host} is gone, make sure that no process works in {path} any more, and "
+                f"remove {path / 'run.lock'}."
+            )
+        return RunError(told)
     return RunError(
         f"{path} cannot be locked: {error.strerror}. Some network drives cannot; keep the run "
         "folder on a disk of this machine."

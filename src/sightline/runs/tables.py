@@ -40,6 +40,7 @@ def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
 
     Raises:
         DataError: As `check_table_path`.
+        OSError: It cannot be written.
     """
     check_table_path(path)
     rows = 0
@@ -56,7 +57,11 @@ def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
                     schema = frame.schema
             if text != beside:
                 # An empty text is quoted and a null is not, so both come back as they were.
-                pl.scan_csv(text, schema=schema, glob=False).sink_parquet(beside)
+                found = pl.scan_csv(text, schema=schema, glob=False)
+                try:
+                    found.sink_parquet(beside)
+                except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
+                    raise OSError(f"{path} cannot be written: {error}") from error
         finally:
             if text != beside:
                 text.unlink(missing_ok=True)

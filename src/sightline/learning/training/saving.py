@@ -56,11 +56,13 @@ class Keeper:
     trackers: tuple[runs.Tracker, ...] = field(init=False)
     state: str = "failed"
     cadence: Cadence = field(init=False)
+    # The best weights on their way into the two files of `runs.best`, in this order:
     _best: _Weights | None = None  # in no file yet
-    _written: _Weights | None = None  # in the first file, and in no checkpoint's card yet
-    _known: _Weights | None = None  # a checkpoint knows them; not in the second file yet
+    _written: _Weights | None = None  # in best.safetensors, and in no checkpoint's card yet
+    _known: _Weights | None = None  # in a card; not in checkpoints/best.safetensors yet
     _lines: list[Mapping[str, Any]] = field(default_factory=list)  # not yet in the history
-    _failed: int = 0
+    _saved: bool = False  # there is a checkpoint, which stands where the next one fails
+    _failed: int = 0  # tries in a row
     _told_of_events: bool = False
     _told_of_trackers: set[str] = field(default_factory=set)
 
@@ -106,7 +108,7 @@ class Keeper:
     ) -> None:
         """Write a checkpoint, and before it what it relies on.
 
-        Where that fails, what was there stands, and it is tried again when the next one is due.
+        Where that fails, what was there stands, and it is tried again after a while.
 
         Args:
             step: Of the whole training.
@@ -124,16 +126,23 @@ class Keeper:
             self._failed += 1
             told = f"no checkpoint could be written in {self.run}: {error.strerror or error}"
             if self._failed >= _TRIES or last:
-                raise RunError(
-                    f"{told}{'' if last else f', {_TRIES} times in a row'}. Free some space or "
-                    f"mend the disk; what was saved before stands. Go on: sightline train --resume "
-                    f"{self.run}"
-                ) from error
-            self.progress.say(f"{told}. The one before stands; it will be tried again.")
+                often = "" if last else f", {_TRIES} times in a row"
+                raise RunError(f"{told}{often}. {self._what_to_do()}") from error
+            stands = "The one before stands" if self._saved else "There is none before it"
+            self.progress.say(f"{told}. {stands}; it will be tried again.")
             self.cadence.failed()
         else:
-            self._failed = 0
+            self._failed, self._saved = 0, True
             self.cadence.saved(time.perf_counter() - started)
+
+    def _what_to_do(self) -> str:
+        again = f"sightline train --resume {self.run}"
+        if self._saved:
+            return f"Free some space or mend the disk; what was saved before stands. Go on: {again}"
+        return (
+            "Free some space or mend the disk; no checkpoint was saved before. "
+            f"Begin again from the first step: {again}"
+        )
 
     def _write(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:
         self._keep_best()  # of the checkpoint before, where that failed
@@ -191,7 +200,7 @@ class Keeper:
             RunError: The best weights, or the history, are not those that the checkpoint knows.
             OSError: What it needs could not be written.
         """
-        self.card = dict(meta["card"])
+        self.card, self._saved = dict(meta["card"]), True
         # First, so that `model.json` never knows an epoch that the history does not.
         if self.card:
             best, damaged = runs.restore_best(self.run, epoch=self.card["best_epoch"])
