@@ -8,6 +8,7 @@ import pytest
 from tiny import small_recipe
 
 from sightline.learning.training.standing import Standing
+from sightline.recipes import load_recipe
 
 STEPS = 4
 
@@ -62,6 +63,29 @@ def test_larger_images_are_expected_to_take_longer(
 ) -> None:
     # Of six epochs three are at half the size: the third is like the first of them.
     standing = standing_after(*seconds[:1], *seconds[1:2] * 2, *seconds[2:], grow=(0.5, 1.0))
+    limit = standing.clock.spent + expected
+    assert (standing.is_late(limit / 60 - 1e-6), standing.is_late(limit / 60 + 1e-6)) == (
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((10.0, 6.0), 3 * 6.0 + 4.0),  # all of the network learns, and is compiled anew
+        ((10.0, 6.0, 17.0), 17.0),
+        ((10.0, 6.0, 17.0, 13.0), 13.0),
+    ],
+)
+def test_the_whole_network_is_expected_to_take_three_times_as_long_as_its_head(
+    seconds: tuple[float, ...], expected: float
+) -> None:
+    network = {"model.network": "applications/MobileNetV2", "model.weights": "not_read.h5"}
+    recipe = load_recipe("basic", {**network, "train.epochs": 6, "model.frozen_epochs": 2})
+    standing = Standing.of(recipe, STEPS, 2)
+    for each in seconds:
+        standing.epoch_done(each)
     limit = standing.clock.spent + expected
     assert (standing.is_late(limit / 60 - 1e-6), standing.is_late(limit / 60 + 1e-6)) == (
         True,

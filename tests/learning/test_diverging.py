@@ -151,6 +151,34 @@ def test_weights_that_became_infinite_are_in_no_checkpoint(
     assert run.state == "finished"
 
 
+class Overflow(AfterSteps):
+    """Leaves an infinity in what the optimizer keeps, as a gradient that overflows does."""
+
+    def __init__(self, steps: int, kept: str) -> None:
+        super().__init__(steps)
+        self._kept = kept
+
+    def act(self) -> None:
+        first = getattr(self.model.optimizer, self._kept)[0]
+        first.assign(keras.ops.full(first.shape, math.inf))
+
+
+@pytest.mark.parametrize("kept", ["_accumulated_gradients", "momentums"])
+def test_moments_and_waiting_gradients_that_became_infinite_are_in_no_checkpoint(
+    kept: str, pictures: Path, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "checkpoint__steps": 1, "train__accumulate": 2}
+    message = r"optimizer/\d+ became infinite after 7 steps.*--set train\.learning_rate="
+    with pytest.raises(sl.RunError, match=message):
+        train(pictures, tmp_path / "run", callbacks=[Overflow(7, kept)], **settings)
+    saved, _ = load_checkpoint(tmp_path / "run")
+    assert saved is not None
+    assert saved.meta["step"] == 6
+    lower = {"train.learning_rate": 0.0001}
+    run = sl.train(resume=tmp_path / "run", changes=lower, only_train=True, progress=sl.Silent())
+    assert run.state == "finished"
+
+
 class Negative(Witness):
     """Leaves a network in the last step of an epoch that takes the root of a negative variance."""
 

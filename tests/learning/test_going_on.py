@@ -118,4 +118,28 @@ def test_a_callback_that_finds_no_saved_state_is_named(pictures: Path, tmp_path:
 def test_the_same_callbacks_are_not_worth_a_word(pictures: Path, tmp_path: Path) -> None:
     run = train(pictures, tmp_path / "run", callbacks=[Order(), StopAt(2)], **FEW)
     _, said = gone_on(run, callbacks=[Order(), StopAt(99)])
-    assert not any(line.startswith(("Not used", "Nothing was saved")) for line in said)
+    words = ("Not used", "Nothing was saved", "Given before")
+    assert not any(line.startswith(words) for line in said)
+
+
+def test_callbacks_without_a_state_that_are_given_no_more_are_named(
+    pictures: Path, tmp_path: Path
+) -> None:
+    stopping = [keras.callbacks.EarlyStopping(patience=9) for _ in range(2)]
+    run = train(pictures, tmp_path / "run", callbacks=[*stopping, Order(), StopAt(2)], **FEW)
+    _, said = gone_on(run, callbacks=[Order(), StopAt(99), stopping[0]])
+    assert any(
+        line.startswith("Given before and not now: EarlyStopping. Training goes on without")
+        for line in said
+    )
+
+
+def test_more_epochs_for_a_training_that_stopped_early_say_what_to_raise(
+    pictures: Path, tmp_path: Path
+) -> None:
+    never = {"stop__patience": 1, "stop__min_delta": 99.0}
+    run = train(pictures, tmp_path / "run", train__epochs=5, **never)
+    reason = "Stopped early after 2 epochs: no better val_loss for 1."
+    assert run.info["reason"] == reason
+    again, _ = gone_on(run, train__epochs=9)
+    assert again.info["reason"] == f"{reason} To train on, raise stop.patience."

@@ -166,7 +166,7 @@ def test_a_plateau_begins_where_they_are_whole(pictures: Path, tmp_path: Path) -
 @pytest.mark.parametrize("why", ["time", "callback"])
 def test_an_end_before_they_are_whole_is_told(done: int, said: str, why: str) -> None:
     minutes = {"stop__minutes": 1.0} if why == "time" else {}
-    sizes = {"data__image_size": [24, 32], "data__grow": [0.5, 1.0]}
+    sizes = {"data__image_size": [24, 32], "data__grow": [0.5, 1.0], "schedule__kind": "constant"}
     recipe = small_recipe("auto", train__epochs=4, **sizes, **minutes)
     standing = Standing.of(recipe, STEPS, 2)
     for _ in range(done):

@@ -453,3 +453,16 @@ def test_the_gradients_that_wait_are_part_of_the_state() -> None:
     stepped(model, 7.0)
     waiting = [array for array in variables.read(model).values() if np.all(array == 7.0)]
     assert len(waiting) == len(model.trainable_variables)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_an_infinity_that_a_trained_weight_began_with_is_no_damage(average: float) -> None:
+    model = compiled(2, **PLAIN, train__weight_average=average)
+    first = model.trainable_variables[0]
+    first.assign(keras.ops.full(first.shape, -np.inf))
+    meant = variables.meant_infinite(model)
+    model.optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
+    assert variables.spoiled(variables.read(model), meant=meant) == []
+    other = model.trainable_variables[1]
+    other.assign(keras.ops.full(other.shape, np.inf))
+    assert variables.spoiled(variables.judged(model), meant=meant) != []

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import small_recipe
 
 import sightline as sl
 from sightline.data.stream import Stream, StreamConfig, checksum
 from sightline.learning.training.diverging import some
-from sightline.learning.training.standing import Tally
-from sightline.learning.training.telling import add_up, count, epoch_in_words
+from sightline.learning.training.standing import Standing, Tally
+from sightline.learning.training.telling import add_up, count, end_in_words, epoch_in_words
 from sightline.records import Batch
 
 EPOCH = 1
@@ -109,3 +110,27 @@ def test_of_many_records_five_are_named_and_the_others_counted(stream: Stream) -
     ids = [stream.record_id(int(row)) for row in rows]
     assert some(stream, rows) == f"records {', '.join(ids[:5])} and {len(ids) - 5} more"
     assert some(stream, rows[:5]) == f"records {', '.join(ids[:5])}"
+
+
+def ended_by_time(done: int, **changes: Any) -> str:
+    """Return how a training ended that has done some of its ten epochs, of 100 steps each."""
+    recipe = small_recipe(train__epochs=10, stop__minutes=1.0, **changes)
+    standing = Standing.of(recipe, 100, 2)
+    for _ in range(done):
+        standing.epoch_done(60.0)
+    return end_in_words(done, recipe, standing)
+
+
+@pytest.mark.parametrize(("done", "share"), [(2, 97), (5, 59), (7, 25)])
+def test_a_rate_that_time_left_high_is_told(done: int, share: int) -> None:
+    said = ended_by_time(done, schedule__kind="cosine", schedule__warmup=0.1)
+    assert said.endswith(
+        "within 1 minutes. The learning rate had not come down yet: it ended at "
+        f"{share} % of its peak, as the cosine schedule is laid out over 10 epochs. A training "
+        f"with train.epochs={done} ends where it is lowest."
+    )
+
+
+@pytest.mark.parametrize(("done", "kind"), [(9, "cosine"), (9, "one-cycle"), (2, "constant")])
+def test_a_rate_that_is_low_or_never_falls_is_not_worth_a_word(done: int, kind: str) -> None:
+    assert ended_by_time(done, schedule__kind=kind).endswith("within 1 minutes.")

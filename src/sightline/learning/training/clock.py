@@ -10,15 +10,16 @@ from dataclasses import dataclass
 class Clock:
     """The seconds of a training's epochs, in all processes that worked on it.
 
-    The first epoch at a size of the images stands apart: the step is compiled in it, and in the
-    very first every file is decoded.
+    The first epoch of a kind, at another size of the images or with a network that learns as a
+    whole from then on, stands apart: the step is compiled in it, and in the very first every file
+    is decoded.
 
     Attributes:
         spent: Of all finished epochs.
-        first: Of the first one whose images had the size of the latest ones; 0 before there is one.
+        first: Of the first one of the latest kind; 0 before there is one.
         longest: Of the longest after that; 0 before there is one.
         latest: Of the latest, of this process.
-        latest_is_first: Whether that is the first of its size.
+        latest_is_first: Whether that is the first of its kind.
     """
 
     spent: float = 0.0
@@ -32,7 +33,7 @@ class Clock:
 
         Args:
             seconds: That it took, in all processes.
-            grown: Whether its images were larger than those of the one before.
+            grown: Whether its steps computed more than those of the one before.
         """
         if grown:
             self.first = self.longest = 0.0
@@ -51,11 +52,11 @@ class Clock:
     def expected(self, growth: float = 1.0) -> float:
         """Return the seconds that the next epoch is expected to take; 0 before there was one.
 
-        As many as the longest, without the first where there are others. Where its images are
-        larger, as many times more as they have pixels, and what the first took more.
+        As many as the longest, without the first where there are others. Where its steps compute
+        more, so many times more, and what the first took more.
 
         Args:
-            growth: Pixels of its images over those of the latest.
+            growth: What its steps compute, over those of the latest.
         """
         usual = self.longest or self.first
         return usual if growth == 1 else usual * growth + max(0.0, self.first - usual)

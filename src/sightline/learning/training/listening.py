@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -14,6 +15,10 @@ from sightline.errors import RunError
 from sightline.learning.training.memory import ReleaseMemory
 from sightline.progress import Progress
 from sightline.recipes import Recipe
+from sightline.recipes.sections import MetricName
+
+_LOWER_IS_BETTER = ("loss", "objective")
+_BEFORE_A_METRIC = ("raw_", "val_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Listeners:
     ) -> Listeners:
         """Return those of a training; says which callbacks a resume cannot bring back."""
         ours = [ReleaseMemory()] if recipe.train.release_memory else []
+        for each in callbacks:
+            _show_the_better_way(each)
         forgetful = [type(each).__name__ for each in callbacks if not _has_state(each)]
         if forgetful:
             progress.say(
@@ -115,6 +122,31 @@ class Listeners:
             )
         if fresh:
             self.progress.say(f"Nothing was saved of {_named(fresh)}: begun anew.")
+        forgetful = Counter(one["class"] for one in saved if one["state"] is None)
+        if missing := forgetful - Counter(type(each).__name__ for each in self.given):
+            self.progress.say(
+                f"Given before and not now: {', '.join(missing.elements())}. Training goes on "
+                "without; in Python they can be given again: sl.train(resume=..., callbacks=[...])."
+            )
+
+
+def _show_the_better_way(callback: keras.callbacks.Callback) -> None:
+    """Set the mode of one of Keras' callbacks that is to find out itself which way is better.
+
+    It would look its column up among the metrics that the model is compiled with, find none but
+    the tally of a step, and end the training with the advice to give a mode. A column that is not
+    ours is left to it.
+    """
+    asks = all(hasattr(callback, name) for name in ("monitor", "mode", "monitor_op"))
+    if not asks or callback.mode != "auto":
+        return
+    metric = str(callback.monitor)
+    for prefix in _BEFORE_A_METRIC:
+        metric = metric.removeprefix(prefix)
+    if metric in _LOWER_IS_BETTER:
+        callback.mode = "min"
+    elif metric in get_args(MetricName):
+        callback.mode = "max"
 
 
 def _has_state(callback: keras.callbacks.Callback) -> bool:

@@ -6,7 +6,6 @@ keeps no exact state; so the loop is ours, and the step inside stays Keras'.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +127,7 @@ class _Loop:
     recipe: Recipe
     request: StopRequest = field(default_factory=StopRequest)
     recent: Recent = field(init=False)
-    infinite: frozenset[str] = field(init=False)  # weights that are meant to be, as in a mask
+    infinite: frozenset[str] = field(init=False)  # what is meant to be, as a mask
     told: set[str] = field(default_factory=set)  # files and columns of which something was said
     began: float = 0.0  # of the epoch, in this process
     latest: dict[str, Any] = field(default_factory=dict)  # the line of the latest epoch
@@ -136,7 +135,7 @@ class _Loop:
     def __post_init__(self) -> None:
         """Remember no batch yet, and what the network began with."""
         self.recent = Recent.of(self.recipe)
-        self.infinite = variables.infinite(variables.judged(self.model))
+        self.infinite = variables.meant_infinite(self.model)
 
     @property
     def train(self) -> Stream:
@@ -218,7 +217,7 @@ class _Loop:
         standing = self.standing
         share = freezing.share_of_rate(self.recipe, standing.epoch + 1)
         lowered = ""
-        if standing.is_whole():  # with small images they may well rest for a while
+        if standing.counts():
             lowered = standing.rate.epoch_done(row["val_loss"], share=share)
             standing.stop.better(row[standing.stop.column])
         standing.epoch_done(self._seconds())
@@ -239,6 +238,8 @@ class _Loop:
             number, rate = standing.batch, standing.rate
             wanted = rate.at(standing.epoch * len(train) + number) * share
             if wanted != rate.current:  # set when it changes: a user's callback may set it too
+                if not number:  # callbacks set it between epochs, and reading it takes time
+                    telling.say_overruled(self.model, rate, wanted, self.told, self.progress)
                 self.model.optimizer.learning_rate = rate.current = wanted
             self.listeners.to_keras.on_train_batch_begin(number)
             self.recent.add(standing.epoch, number, batch.rows)
@@ -334,8 +335,13 @@ class _Loop:
     def _thaw(self) -> None:
         """Let the whole network learn, if it does not yet."""
         if freezing.is_frozen(self.model, self.recipe):
-            freezing.thaw(self.model, self.recipe, len(self.train.class_names))
-            self.standing.rate.current = math.nan  # the new optimizer is to be told the rate
+            standing, train = self.standing, self.train
+            freezing.thaw(self.model, self.recipe, len(train.class_names))
+            standing.thawed()
+            # Before callbacks are told of the epoch: theirs is to last where the schedule is flat.
+            wanted = standing.rate.at(standing.epoch * len(train) + standing.batch)
+            wanted *= freezing.share_of_rate(self.recipe, standing.epoch)
+            self.model.optimizer.learning_rate = standing.rate.current = wanted
 
     def _compile_in_order(self) -> None:
         """Take a step of each size that there is, the large one first, as an epoch does.
@@ -365,4 +371,6 @@ class _Loop:
                 reason = "Interrupted before an epoch was finished, so there are no weights yet."
             reason = f"{reason} Go on: sightline train --resume {self.keeper.run}"
             return Outcome("interrupted", reason, self.request.signal_number, done)
-        return Outcome("finished", telling.end_in_words(done, self.recipe, self.standing), 0, done)
+        trained = bool(self.latest)
+        reason = telling.end_in_words(done, self.recipe, self.standing, trained=trained)
+        return Outcome("finished", reason, 0, done)

@@ -2,7 +2,8 @@
 
 A step is a batch, everywhere: with `train.accumulate` the weights change at every so many steps,
 while the schedule, the moving average and the counts go on at each. Gradients that wait at the
-end of an epoch go into the next one.
+end of an epoch go into the next one, and into checkpoints. Fewer than `train.accumulate` that wait
+where a frozen network thaws, or at the end of the training, are never applied.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 from sightline.recipes import Recipe
 
-_LAID_OUT = ("cosine", "one-cycle")  # over all epochs
+LAID_OUT = ("cosine", "one-cycle")  # over all epochs
 _CYCLE_BEGINS, _CYCLE_ENDS = 1 / 25, 1 / 250_000  # of the peak
 
 
@@ -88,7 +88,7 @@ class LearningRate:
             return base * float(schedule.rate ** (epoch / schedule.epochs))
         if schedule.kind == "step":
             return base * float(schedule.factor ** (epoch // schedule.epochs))
-        if schedule.kind in _LAID_OUT:
+        if schedule.kind in LAID_OUT:
             assert self.recipe.train.epochs != "auto", "the recipe is resolved before training"
             total = self.recipe.train.epochs * self.steps_per_epoch
             warm = max(1, round(schedule.warmup * total))
@@ -134,7 +134,7 @@ class LearningRate:
             plain: What `to_dict` returned when it was saved.
         """
         before, now, kind = plain["epochs"], self.recipe.train.epochs, self.recipe.schedule.kind
-        if kind not in _LAID_OUT or before == now:
+        if kind not in LAID_OUT or before == now:
             return ""
         return (
             f"The {kind} schedule is laid out over {now} epochs from here on, and was over "

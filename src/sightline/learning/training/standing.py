@@ -15,6 +15,10 @@ from sightline.learning.training.objective import bins
 from sightline.learning.training.schedules import LearningRate, Watch
 from sightline.recipes import Recipe
 
+# What a step computes that goes back through all of a network, over one that only goes forward:
+# going back takes twice as much. The most that it can be: data and validation stay as they are.
+_THAWED = 3.0
+
 
 @dataclass(slots=True)
 class Tally:
@@ -81,6 +85,7 @@ class Standing:
         stop: What early stopping follows.
         planned: Epochs that the training began with; images that grow are laid out over them.
         sizes: Of the training images, as shares of their side, from part to part of the epochs.
+        frozen: Epochs at the beginning in which only the head learns.
         seconds: Of the epoch in hand that earlier processes took.
         clock: What the finished ones took.
     """
@@ -91,6 +96,7 @@ class Standing:
     tally: Tally
     planned: int
     sizes: tuple[float, ...] = (1.0,)
+    frozen: int = 0
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
@@ -112,11 +118,12 @@ class Standing:
             Tally.empty(num_classes, areas="auc" in recipe.train.metrics),
             planned=int(recipe.train.epochs),
             sizes=tuple(recipe.data.grow) or (1.0,),
+            frozen=recipe.model.frozen_epochs,
         )
 
     def epoch_done(self, seconds: float) -> None:
         """Go on to the next epoch; the one in hand took so many seconds, in all processes."""
-        grown = self.epoch > 0 and self._pixels(self.epoch) != self._pixels(self.epoch - 1)
+        grown = self.epoch > 0 and self._growth() != 1
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         self.tally = Tally.empty(len(self.tally.confusion), areas=len(self.tally.ranks) > 0)
         self.clock.epoch_done(seconds, grown=grown)
@@ -136,6 +143,23 @@ class Standing:
         """Say whether an epoch is in the last part, where images have grown to their size."""
         return self.part(epoch) == len(self.sizes) - 1
 
+    def is_to_thaw(self, epoch: int | None = None) -> bool:
+        """Say whether only the head learns in an epoch, and all of the network in a later one."""
+        epoch = self.epoch if epoch is None else epoch
+        return epoch < self.frozen < int(self.rate.recipe.train.epochs)
+
+    def counts(self) -> bool:
+        """Say whether early stopping, and a rate that goes by a plateau, heed the epoch in hand.
+
+        With small images, and before the network thaws, the figures may well rest for a while.
+        """
+        return self.is_whole() and not self.is_to_thaw()
+
+    def thawed(self) -> None:
+        """Let what `counts` begin anew: what the head reached alone is no measure for the whole."""
+        for watch in (self.stop, self.rate.plateau):
+            watch.best, watch.wait = None, 0
+
     def is_late(self, minutes: float) -> bool:
         """Say whether another epoch would end later than `minutes` after the start; 0 = never.
 
@@ -143,8 +167,12 @@ class Standing:
         """
         if not minutes or self.batch or not self.epoch:
             return False
-        growth = self._pixels(self.epoch) / self._pixels(self.epoch - 1)
-        return self.clock.spent + self.clock.expected(growth) > 60 * minutes
+        return self.clock.spent + self.clock.expected(self._growth()) > 60 * minutes
+
+    def _growth(self) -> float:
+        """Return what the steps of the epoch in hand compute, over those of the one before."""
+        grown = self._pixels(self.epoch) / self._pixels(self.epoch - 1)
+        return grown * (_THAWED if self.epoch == self.frozen else 1)
 
     def _pixels(self, epoch: int) -> float:
         """Return the size of an epoch's images, as a share of their area."""

@@ -15,10 +15,14 @@ import numpy as np
 from sightline.data.stream import Fault, Stream, checksum
 from sightline.errors import RunError
 from sightline.judging import evaluation
+from sightline.learning.training.schedules import LAID_OUT, LearningRate
 from sightline.learning.training.standing import Standing, Tally
 from sightline.progress import Progress
 from sightline.recipes import Recipe
 from sightline.records import Batch
+
+_FLOAT32_STEP = 1e-6  # relative: optimizers keep the learning rate in float32
+_DOWN = 0.1  # of the peak: what a learning rate has come down to that is no longer a high one
 
 
 def count(tally: Tally, logs: Mapping[str, Any], batch: Batch) -> None:
@@ -128,6 +132,30 @@ def say_unknown(
             told.add(column)
 
 
+def say_overruled(
+    model: keras.Model, rate: LearningRate, wanted: float, told: set[str], progress: Progress
+) -> None:
+    """Say once that the recipe's schedule takes back what a callback made of the learning rate.
+
+    Args:
+        model: Its optimizer has the rate that a callback may have set.
+        rate: The schedule; `current` is what the optimizer was last given.
+        wanted: What it is given now.
+        told: What was said before.
+        progress: Where it is said.
+    """
+    kind = rate.recipe.schedule.kind
+    found = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    as_given = math.isclose(found, rate.current, rel_tol=_FLOAT32_STEP)
+    if as_given or kind == "constant" or "learning_rate" in told:
+        return
+    told.add("learning_rate")
+    progress.say(
+        f"A callback set the learning rate to {found:.3g}; the {kind} schedule of the recipe takes "
+        f"it back, to {wanted:.3g}. schedule.kind=constant leaves it to callbacks."
+    )
+
+
 def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> tuple[str, str]:
     """Return the two lines that people read: what an epoch came to, and what it took.
 
@@ -154,26 +182,55 @@ def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> tuple
     )
 
 
-def end_in_words(done: int, recipe: Recipe, standing: Standing) -> str:
-    """Return why a training that was not interrupted ended."""
+def end_in_words(done: int, recipe: Recipe, standing: Standing, *, trained: bool = True) -> str:
+    """Return why a training that was not interrupted ended.
+
+    Args:
+        done: Epochs that are finished.
+        recipe: Resolved.
+        standing: Where it stands.
+        trained: Whether this process finished one of them. If not, it ended where it was resumed,
+            and what ends it has to be raised.
+    """
     if done == recipe.train.epochs:
         return f"All {done} epochs done." if done > 1 else "The one epoch is done."
     if recipe.stop.patience and standing.stop.wait >= recipe.stop.patience:
         return (
             f"Stopped early after {done} epochs: no better {standing.stop.column} "
-            f"for {recipe.stop.patience}."
+            f"for {recipe.stop.patience}.{'' if trained else _to_raise('stop.patience')}"
         )
     if standing.is_late(recipe.stop.minutes):
         return (
             f"Stopped after {done} epoch{'s' * (done > 1)}: another would not end within "
-            f"{recipe.stop.minutes:g} minutes.{_still_small(done, standing)}"
+            f"{recipe.stop.minutes:g} minutes.{_left_open(done, standing)}"
+            f"{_still_high(done, recipe, standing)}"
+            f"{'' if trained else _to_raise('stop.minutes')}"
         )
     asked = f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
-    return f"{asked}{_still_small(done, standing)}"
+    return f"{asked}{_left_open(done, standing)}"
 
 
-def _still_small(done: int, standing: Standing) -> str:
-    """Return what to say of a training that ended before its images had grown."""
+def _to_raise(key: str) -> str:
+    return f" To train on, raise {key}."
+
+
+def _still_high(done: int, recipe: Recipe, standing: Standing) -> str:
+    """Return what to say of a learning rate that was to come down in epochs that time cut off."""
+    schedule, rate = recipe.schedule, standing.rate
+    share = rate.at(done * rate.steps_per_epoch - 1) / recipe.train.learning_rate
+    if schedule.kind not in LAID_OUT or share < _DOWN:
+        return ""
+    return (
+        f" The learning rate had not come down yet: it ended at {100 * share:.0f} % of its peak, "
+        f"as the {schedule.kind} schedule is laid out over {recipe.train.epochs} epochs. A "
+        f"training with train.epochs={done} ends where it is lowest."
+    )
+
+
+def _left_open(done: int, standing: Standing) -> str:
+    """Return what to say of a training that ended before images had grown, or all had learnt."""
+    if done and standing.is_to_thaw(done - 1):
+        return f" Only the head has learnt yet: model.frozen_epochs is {standing.frozen}."
     if not done or standing.is_whole(done - 1):
         return ""
     share = standing.sizes[standing.part(done - 1)]

@@ -42,24 +42,36 @@ def judged(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def spoiled(arrays: Arrays, *, meant: Container[str]) -> list[str]:
-    """Return the names of those that hold a NaN, and of weights that hold an infinity.
+    """Return the names of those that hold a NaN, or an infinity that is not meant.
+
+    An infinity in the optimizer's moments, or in gradients that wait to be applied, never leaves
+    them, or comes to a NaN at a later step.
 
     Args:
         arrays: What `read` or `judged` returned.
-        meant: Weights that may hold an infinity, such as a mask: those that began with one.
+        meant: What may hold an infinity.
     """
     floats = {name: each for name, each in arrays.items() if "float" in each.dtype.name}
     spoiled = {name for name, each in floats.items() if np.isnan(each).any()}
-    spoiled |= {
-        name
-        for name in infinite(floats)
-        if name.startswith((runs.VALIDATED, _RAW)) and name not in meant
-    }
+    spoiled |= {name for name in _infinite(floats) if name not in meant}
     return [name for name in floats if name in spoiled]
 
 
-def infinite(arrays: Arrays) -> frozenset[str]:
-    """Return the names of those that hold an infinity."""
+def meant_infinite(model: keras.Model) -> frozenset[str]:
+    """Return the names of what may hold an infinity, from a model before its first step.
+
+    Those are weights that hold one, such as a mask; and where one of them is trained, what goes by
+    it: the raw weights, and all that the optimizer keeps, such as their average.
+    """
+    trained = {
+        f"{_RAW}{number:04d}": _copy(variable)
+        for number, variable in enumerate(model.trainable_variables)
+    }
+    meant = _infinite(judged(model)) | (followed := _infinite(trained))
+    return meant | (_beside(model).keys() if followed else frozenset())
+
+
+def _infinite(arrays: Arrays) -> frozenset[str]:
     return frozenset(name for name, each in arrays.items() if np.isinf(each).any())
 
 
