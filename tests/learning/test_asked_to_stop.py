@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import pytest
 from test_resuming import STEPS, Lines, Order, differing
-from tiny import train
+from tiny import train, train_alike
 
 import sightline as sl
 from sightline.runs import write_sealed
@@ -51,7 +51,8 @@ def resumed(path: Path, callbacks: Any = (), **more: Any) -> sl.Run:
 
 @pytest.fixture(scope="module")
 def ended(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
-    return train(pictures, tmp_path_factory.mktemp("runs") / "ended", callbacks=[Ends()], **LONG)
+    path = tmp_path_factory.mktemp("runs") / "ended"
+    return train_alike(pictures, path, callbacks=[Ends()], **LONG)
 
 
 def test_what_was_asked_for_holds_after_the_process_died(pictures: Path, tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_what_was_asked_for_holds_after_the_process_died(pictures: Path, tmp_pat
 def test_asked_for_within_an_epoch_it_holds_at_the_end_of_that_epoch(
     pictures: Path, ended: sl.Run, tmp_path: Path
 ) -> None:
-    run = train(pictures, tmp_path / "run", callbacks=[EndsWithin()], **LONG)
+    run = train_alike(pictures, tmp_path / "run", callbacks=[EndsWithin()], **LONG)
     assert (run.state, len(run.history)) == ("interrupted", 0)
     again = resumed(run.path)
     assert (again.state, again.info["reason"]) == ("finished", ASKED)

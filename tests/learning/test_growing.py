@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from test_resuming import StopAt, differing
-from tiny import small_recipe, train
+from tiny import small_recipe, train, train_alike
 
 import sightline as sl
 from sightline.errors import RecipeError
@@ -56,7 +56,7 @@ class Compiled(Sizes):
 def grown(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[sl.Run, Sizes]:
     sizes = Sizes()
     path = tmp_path_factory.mktemp("grown") / "run"
-    return train(pictures, path, callbacks=[sizes], **GROWING), sizes
+    return train_alike(pictures, path, callbacks=[sizes], **GROWING), sizes
 
 
 def test_the_images_grow_over_equal_parts_of_the_epochs(grown: tuple[sl.Run, Sizes]) -> None:
@@ -109,7 +109,7 @@ def test_what_is_kept_takes_whole_images(grown: tuple[sl.Run, Sizes]) -> None:
 def test_stopped_where_they_grow_it_ends_as_if_it_had_not(
     step: int, pictures: Path, grown: tuple[sl.Run, Sizes], tmp_path: Path
 ) -> None:
-    stopped = train(pictures, tmp_path / "run", callbacks=[StopAt(step)], **GROWING)
+    stopped = train_alike(pictures, tmp_path / "run", callbacks=[StopAt(step)], **GROWING)
     resumed = sl.train(resume=stopped.path, only_train=True, progress=sl.Silent())
     assert differing(resumed, grown[0]) == []
 

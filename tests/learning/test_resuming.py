@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import Lines, train, write_splits
+from tiny import Lines, train, train_alike, write_splits
 
 import sightline as sl
 from sightline.progress import Step
@@ -70,7 +70,7 @@ class Order(keras.callbacks.Callback):
 
 @pytest.fixture(scope="session")
 def unstopped(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
-    return train(pictures, tmp_path_factory.mktemp("runs") / "unstopped", **RICH)
+    return train_alike(pictures, tmp_path_factory.mktemp("runs") / "unstopped", **RICH)
 
 
 def newest(run: sl.Run) -> Checkpoint:
@@ -119,7 +119,7 @@ QUICK = (STEPS, STEPS + 1)  # on both sides of the first validation
 def test_stopped_anywhere_it_ends_as_if_it_had_not(
     step: int, pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:
-    stopped = train(pictures, tmp_path / "run", callbacks=[StopAt(step)], **RICH)
+    stopped = train_alike(pictures, tmp_path / "run", callbacks=[StopAt(step)], **RICH)
     assert stopped.state == "interrupted"
     assert len(stopped.history) == (step - 1) // STEPS
     resumed = sl.train(resume=stopped.path, only_train=True, progress=sl.Silent())
@@ -151,7 +151,7 @@ class StopInValidation(sl.Silent):
 def test_stopped_while_it_validates_it_ends_as_if_it_had_not(
     epoch: int, pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:
-    stopped = train(pictures, tmp_path / "run", progress=StopInValidation(epoch), **RICH)
+    stopped = train_alike(pictures, tmp_path / "run", progress=StopInValidation(epoch), **RICH)
     assert (stopped.state, len(stopped.history)) == ("interrupted", epoch - 1)
     assert newest(stopped).meta["standing"]["batch"] == STEPS
     resumed = sl.train(resume=stopped.path, only_train=True, progress=sl.Silent())
@@ -162,7 +162,7 @@ def test_stopped_while_it_validates_it_ends_as_if_it_had_not(
 def test_stopped_many_times_it_ends_as_if_it_had_not(
     pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:
-    run = train(pictures, tmp_path / "run", callbacks=[StopAt(2)], **RICH)
+    run = train_alike(pictures, tmp_path / "run", callbacks=[StopAt(2)], **RICH)
     while run.state == "interrupted":
         run = sl.train(
             resume=run.path, only_train=True, callbacks=[StopAt(3)], progress=sl.Silent()
@@ -173,7 +173,7 @@ def test_stopped_many_times_it_ends_as_if_it_had_not(
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:
-    run = train(pictures, tmp_path / "run", callbacks=[StopAt(7)], **RICH)
+    run = train_alike(pictures, tmp_path / "run", callbacks=[StopAt(7)], **RICH)
     state = newest(run).path / "state.safetensors"
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 4
@@ -208,7 +208,7 @@ def test_a_file_that_could_not_be_read_before_the_stop_is_still_counted_after_it
 
 def test_a_callback_with_a_state_is_resumed_exactly(pictures: Path, tmp_path: Path) -> None:
     order = Order()
-    run = train(pictures, tmp_path / "run", callbacks=[order, StopAt(7)], **RICH)
+    run = train_alike(pictures, tmp_path / "run", callbacks=[order, StopAt(7)], **RICH)
     later = Order()
     sl.train(resume=run.path, only_train=True, callbacks=[later], progress=sl.Silent())
     assert later.steps == [*range(STEPS)] * 3
@@ -255,7 +255,7 @@ def test_another_recipe_or_other_images_are_refused(unstopped: sl.Run, tmp_path:
 def test_before_the_first_checkpoint_it_begins_again(
     pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:
-    run = train(pictures, tmp_path / "run", callbacks=[StopAt(2)], **RICH)
+    run = train_alike(pictures, tmp_path / "run", callbacks=[StopAt(2)], **RICH)
     shutil.rmtree(run.path / "checkpoints")
     lines = Lines()
     resumed = sl.train(resume=run.path, only_train=True, progress=lines)

@@ -96,6 +96,12 @@ def train(
     )
 
 
+def train_alike(folder: Path, out: Path, **more: Any) -> Run:
+    """Train from one state of the process' own generators, from which other tests draw as well."""
+    keras.utils.set_random_seed(7)
+    return train(folder, out, **more)
+
+
 class Lines(sl.Silent):
     """Remembers what is said."""
 

@@ -61,8 +61,7 @@ def save_checkpoint(run: Path, step: int, tensors: Tensors, meta: Mapping[str, A
     make_folder(folder)
     final = _new_name(folder, step)
     beside = folder / f".{final.name}.{os.getpid()}"
-    for left in folder.glob(".step-*"):  # the run is locked: nobody is writing it
-        shutil.rmtree(left, ignore_errors=True)
+    _remove_hidden(folder)
     beside.mkdir()
     try:
         write_tensors(beside / _TENSORS, tensors, epoch=meta["epoch"])
@@ -96,6 +95,13 @@ def _drop_others(run: Path, newest: Path) -> None:
             with suppress(OSError):  # it is tried again when the next one is saved
                 gone = path.rename(path.with_name(f".{path.name}.gone"))
                 shutil.rmtree(gone)
+    _remove_hidden(newest.parent)  # at once, too: this may be the last one
+
+
+def _remove_hidden(folder: Path) -> None:
+    """Remove what is left of checkpoints that were begun, dropped or set aside, if it can be."""
+    for left in folder.glob(".step-*"):  # the run is locked: nobody is writing it
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def latest_checkpoint(run: Path) -> Path | None:
