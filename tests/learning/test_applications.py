@@ -336,6 +336,31 @@ def test_what_a_callback_makes_of_the_rate_holds_as_the_network_thaws(
     np.testing.assert_allclose(run.history.table["learning_rate"], [0.03, 0.015], rtol=1e-6)
 
 
+def test_a_schedule_has_the_last_word_where_the_network_thaws(
+    pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    changes = {**FROZEN, "model.weights": str(weights), "schedule.kind": "cosine"}
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.5)
+    plain, run = (
+        train(pictures, tmp_path / name, changes=changes, callbacks=given)
+        for name, given in (("plain", []), ("run", [scheduler]))
+    )
+    assert run.history["loss"].to_list() == plain.history["loss"].to_list()
+
+
+def test_more_epochs_for_a_head_that_stopped_early_let_everything_learn(
+    pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    never = {"stop.patience": 1, "stop.min_delta": 99.0, "train.epochs": 4}
+    quick = {"train.batch_size": 33, "model.frozen_epochs": 4}
+    changes = {**FROZEN, **never, **quick, "model.weights": str(weights)}
+    run = train(pictures, tmp_path / "run", changes=changes)
+    assert len(run.history) == 2
+    more = {"train.epochs": 9}
+    again = sl.train(resume=run.path, changes=more, only_train=True, progress=sl.Silent())
+    assert len(again.history) == 6
+
+
 @pytest.mark.parametrize(("frozen", "stops_after"), [(3, 5), (6, 2)])
 def test_patience_begins_where_everything_learns_if_it_ever_does(
     frozen: int, stops_after: int, pictures: Path, weights: Path, tmp_path: Path

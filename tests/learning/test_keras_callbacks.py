@@ -73,6 +73,17 @@ def overruled(folder: Path, out: Path, callback: Any, **changes: Any) -> list[st
     return [line for line in lines.said if line.startswith("A callback set the learning rate")]
 
 
+class Sets(keras.callbacks.Callback):
+    """Sets a learning rate whenever it is told of something."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__()
+        setattr(self, told, self.sets)
+
+    def sets(self, number: int, logs: object = None) -> None:
+        self.model.optimizer.learning_rate = 0.5
+
+
 def falling() -> keras.callbacks.Callback:
     return LearningRateScheduler(lambda epoch: 0.01 / (epoch + 1))
 
@@ -93,11 +104,27 @@ def test_a_rate_that_is_lowered_at_the_end_of_an_epoch_is_noticed(
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("kind", ["constant", "plateau"])
 def test_a_rate_that_the_schedule_leaves_alone_is_not_worth_a_word(
-    kind: str, pictures: Path, tmp_path: Path
+    pictures: Path, tmp_path: Path
 ) -> None:
-    assert overruled(pictures, tmp_path / "run", falling(), schedule__kind=kind) == []
+    assert overruled(pictures, tmp_path / "run", falling(), schedule__kind="constant") == []
+
+
+def test_a_rate_that_the_schedule_wants_as_well_is_not_worth_a_word(
+    pictures: Path, tmp_path: Path
+) -> None:
+    same = LearningRateScheduler(lambda epoch: 1e-3 * 0.5**epoch)
+    halved = {"schedule__kind": "step", "schedule__epochs": 1, "schedule__factor": 0.5}
+    assert overruled(pictures, tmp_path / "run", same, **halved) == []
+
+
+@pytest.mark.parametrize("told", ["on_epoch_begin", "on_train_batch_begin", "on_train_batch_end"])
+def test_a_schedule_has_the_last_word_at_each_step(
+    told: str, pictures: Path, tmp_path: Path
+) -> None:
+    run = train(pictures, tmp_path / "run", callbacks=[Sets(told)], schedule__kind="plateau")
+    plain = train(pictures, tmp_path / "plain", schedule__kind="plateau")
+    assert run.history["loss"].to_list() == plain.history["loss"].to_list()
 
 
 def test_a_schedule_that_nobody_disturbs_is_not_worth_a_word(

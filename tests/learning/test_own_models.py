@@ -286,6 +286,19 @@ def test_pixels_are_not_scaled_twice_by_a_network_inside(first: Callable[[], Any
         own.refuse_double_scaling(small_recipe(), behind(first()))
 
 
+def test_pixels_that_an_operation_changes_first_are_not_judged() -> None:
+    inputs = keras.Input((*SIZE, 3))
+    model = keras.Model(inputs, behind(layers.Rescaling(1 / 255))(inputs * 255))
+    own.refuse_double_scaling(small_recipe(), model)
+
+
+def test_colours_that_are_scaled_one_by_one_are_accepted() -> None:
+    inputs = keras.Input((*SIZE, 3))
+    scaled = [layers.Rescaling(factor)(inputs) for factor in (0.458, 0.448, 0.45)]
+    head = layers.Conv2D(1, SIZE, activation="sigmoid")(layers.Concatenate()(scaled))
+    own.refuse_double_scaling(small_recipe(), keras.Model(inputs, layers.Flatten()(head)))
+
+
 def test_a_network_of_keras_that_scales_inside_is_noticed() -> None:
     backbone = keras.applications.MobileNetV3Small(
         (32, 32, 3), alpha=0.25, minimalistic=True, include_top=False, weights=None
@@ -308,6 +321,7 @@ def test_an_imported_network_that_scales_inside_is_noticed() -> None:
         lambda: [layers.Normalization(mean=0.5, variance=0.05)],
         lambda: [adapted(1)],
         lambda: [layers.Conv2D(3, 1), layers.Rescaling(1 / 255)],
+        lambda: [layers.Lambda(lambda pixels: pixels * 255), layers.Rescaling(1 / 255)],
     ],
 )
 def test_layers_that_take_scaled_pixels_are_accepted(first: Callable[[], list[Any]]) -> None:

@@ -58,8 +58,8 @@ def test_a_step_that_does_not_fit_into_memory_names_the_batch_size_and_how_much(
     model = keras.Sequential([keras.Input((*SIZE, 3)), *stack])
     model.compile("adam", "binary_crossentropy")
     message = (
-        r"memory for a step on 8 images of 12x16 \(train\.batch_size 8\): .*alloca.*\. Train anew "
-        r"with a smaller train\.batch_size.* sightline train --resume RUN goes on from its last"
+        r"memory for a step on 8 images of 12x16, one batch \(train\.batch_size\): .*alloca.*\. "
+        r"Train anew with a smaller train\.batch_size.* sightline train --resume RUN goes on from"
     )
     with pytest.raises(RunError, match=message):
         step(model)

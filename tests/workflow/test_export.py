@@ -115,18 +115,11 @@ def test_generated_images_are_scaled_as_the_stream_scales(
     np.testing.assert_allclose(exported.scaled(tried.pixels, recipe), tried.scaled, atol=2e-6)
 
 
-def test_a_run_of_another_backend_is_exported_on_the_one_that_is_loaded(trained: sl.Run) -> None:
-    recipe = trained.recipe.model_copy(update={"backend": "jax"})
-    other = Run(trained.path, {**trained.info, "backend": "jax"}, recipe)
-    exporting._choose_backend(other, "keras")
-    assert rebuild(other, other.kept("best"), sl.Silent()).built
-
-
 def test_an_h5_file_of_more_than_layers_is_not_written(tmp_path: Path) -> None:
     inputs = keras.Input((8, 8, 3))
     inner = keras.Model(inputs, inputs[..., :1] * 2)
     model = keras.Sequential([inner, keras.layers.Flatten()])
-    with pytest.raises(RunError, match=r"it has GetItem, Multiply among them\. Export it with --k"):
+    with pytest.raises(RunError, match=r"it has GetItem among them\. Export it with --keras"):
         exported.save(model, tmp_path / "x.h5", "h5")
     assert list(tmp_path.iterdir()) == []
 

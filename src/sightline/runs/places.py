@@ -95,7 +95,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         opened = (path / "run.lock").open("a+", encoding="utf-8")
     except OSError as error:
-        is_full = error.errno == errno.ENOSPC
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "Free some space." if is_full else "Copy the run folder to where you may."
         raise RunError(f"cannot write into {path}: {error.strerror}. {remedy}") from error
     with opened as file:

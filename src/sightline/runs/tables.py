@@ -13,6 +13,8 @@ from sightline.runs.files import write_atomically
 _FORMATS = (".csv", ".parquet")
 _OURS = ["file", "predicted"]  # the first columns of every table of predictions
 
+_OF_THE_DISK = ("os error", "transport error")  # what polars says where the system failed
+
 
 def check_table_path(path: Path) -> None:
     """Refuse an output file before hours of work have gone into it.
@@ -60,7 +62,9 @@ def write_rows(path: Path, frames: Iterator[pl.DataFrame]) -> int:
                 found = pl.scan_csv(text, schema=schema, glob=False)
                 try:
                     found.sink_parquet(beside)
-                except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
+                except pl.exceptions.ComputeError as error:
+                    if not any(words in str(error) for words in _OF_THE_DISK):
+                        raise
                     raise OSError(f"{path} cannot be written: {error}") from error
         finally:
             if text != beside:

@@ -111,7 +111,8 @@ def train(
     if model is not None:
         _refuse_another_network(changes)
     runs.refuse_missing(chosen.train.log_to)
-    gate.refuse_missing_weights(chosen)
+    if model is None:
+        gate.refuse_missing_weights(chosen)
     path = Path(out) if out is not None else runs.new_run_path(chosen.name)
     runs.check_new(path)
     audited = audit(manifest_of(data, source), mute=chosen.audit.mute, progress=shown)

@@ -30,7 +30,8 @@ from sightline.recipes import Recipe
 Format = Literal["keras", "h5", "savedmodel"]
 LIMIT = 1e-5  # the greatest difference of a probability
 _PATIENCE = 600  # seconds: a large network on a slow disk
-_APPLICATIONS = "keras.src.applications."
+_KERAS = "keras.src."
+_APPLICATIONS = f"{_KERAS}applications."
 _CHILD = Path(reloading.__file__)
 
 
@@ -123,15 +124,18 @@ def save(model: keras.Model, path: Path, kind: Format) -> None:
 def _not_in_h5(model: keras.Model) -> Iterator[str]:
     """Yield what Keras writes into an .h5 file and cannot read there, by the names of classes.
 
-    Operations on tensors (x + 3, x[..., :1]), and layers that keras.applications have for
-    themselves.
+    Operations on tensors (x * 3, x[..., :1]), unless there is a layer of their name or the user
+    has registered them; and layers that keras.applications have for themselves.
     """
     for operation in getattr(model, "operations", model.layers):
-        module = type(operation).__module__
+        kind = type(operation)
         if isinstance(operation, keras.Model):
             yield from _not_in_h5(operation)
-        elif not isinstance(operation, keras.Layer) or module.startswith(_APPLICATIONS):
-            yield type(operation).__name__
+        elif isinstance(operation, keras.Layer):
+            if kind.__module__.startswith(_APPLICATIONS):
+                yield kind.__name__
+        elif kind.__module__.startswith(_KERAS) and not hasattr(keras.layers, kind.__name__):
+            yield kind.__name__
 
 
 def compared(path: Path, sample: Sample, *, modules: Sequence[str] = ()) -> Agreement:

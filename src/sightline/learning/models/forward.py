@@ -46,7 +46,7 @@ def forward(
             raise
         raise RunError(
             f"there is not enough memory to predict {batch_size} images of {images.shape[1]}x"
-            f"{images.shape[2]} at a time (train.batch_size {batch_size}): "
+            f"{images.shape[2]} at a time (train.batch_size): "
             f"{lacking.in_words(error)}. End other programs that take memory, or use a machine "
             "that has more."
         ) from error

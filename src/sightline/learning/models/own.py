@@ -31,6 +31,12 @@ ANY = (
     ValueError,
 )
 _SCALES = 1 / 10  # what multiplies pixels by less than this expects 0..255
+_KEEP_PIXELS = (
+    layers.InputLayer, layers.Rescaling, layers.Normalization, layers.Resizing, layers.CenterCrop,
+    layers.ZeroPadding2D, layers.Cropping2D, layers.Reshape, layers.Permute, layers.Concatenate,
+    layers.Dropout, layers.RandomFlip, layers.RandomRotation, layers.RandomZoom,
+    layers.RandomTranslation, layers.RandomCrop,
+)  # fmt: skip
 
 
 def described_by(recipe: Recipe, model: keras.Model) -> tuple[Recipe, list[str]]:
@@ -73,32 +79,36 @@ def described_by(recipe: Recipe, model: keras.Model) -> tuple[Recipe, list[str]]
 def refuse_double_scaling(recipe: Recipe, model: keras.Model) -> None:
     """Refuse to scale pixels to 0..1 before a network that does so itself.
 
-    Looked at is what comes before the first layer that learns, also in networks inside it, such as
-    those of keras.applications.
+    Looked at is what comes first, also in networks inside it, such as those of keras.applications,
+    up to the first layer or operation that is not known to leave pixels what they are.
 
     Raises:
         RecipeError: Both would.
     """
     if recipe.data.scaling == "none":
         return
-    factor = 1.0  # of all so far: a Rescaling(255) before one of 1/255 takes it back
-    for layer in layers_of(model):
-        if isinstance(layer, keras.Model):
-            continue  # its own layers come next
-        factor *= _factor(layer)
+    for layer in _in_order(model):
+        factor = _factor(layer)
         if factor < _SCALES:
             raise RecipeError(
                 f"data.scaling {recipe.data.scaling!r} changes the pixels before they reach the "
                 f"network, and its layer {layer.name!r} expects 0..255 and would scale them once "
                 "more. Set data.scaling=none, or take the layer out."
             )
-        # A Normalization has weights, and they are the mean and variance of pixels.
-        learns = layer.weights and not isinstance(layer, layers.Normalization)
-        if learns or isinstance(layer, layers.Conv2D | layers.UnitNormalization):
-            return  # what comes later has nothing to do with pixels
+        if factor > 1 or not isinstance(layer, _KEEP_PIXELS):
+            return  # what comes later may well get 0..255, or something else than pixels
 
 
-def _factor(layer: keras.Layer) -> float:
+def _in_order(model: keras.Model) -> Iterator[Any]:
+    """Yield layers, and operations outside of them, those of networks inside in their place."""
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            yield from _in_order(operation)
+        else:
+            yield operation
+
+
+def _factor(layer: Any) -> float:
     """Return what a layer multiplies pixels by, over all channels; 1 if it is none that scales."""
     if isinstance(layer, layers.Rescaling):
         return float(np.mean(np.abs(layer.scale)))

@@ -20,9 +20,9 @@ class Cadence:
 
     Attributes:
         steps: Every so many steps; 0 leaves it to the clock.
-        seconds: At least so many apart; with `steps` too, whichever comes first. None leaves it to
-            `steps`; without them it is a hundred times what the last one took, or the first is
-            expected to take: that one comes within five minutes.
+        seconds: Every so many; with `steps` too, whichever comes first. None leaves it to `steps`;
+            without them it is a hundred times what the last one took, or the first is expected to
+            take: that one comes within five minutes.
     """
 
     steps: int = 0

@@ -13,11 +13,12 @@ import numpy as np
 
 from sightline.errors import RunError
 from sightline.learning.training.memory import ReleaseMemory
+from sightline.learning.training.schedules import is_better_lower
 from sightline.progress import Progress
 from sightline.recipes import Recipe
 from sightline.recipes.sections import MetricName
 
-_LOWER_IS_BETTER = ("loss", "objective")
+_LOSSES = ("loss", "objective")
 _BEFORE_A_METRIC = ("raw_", "val_")
 
 
@@ -143,10 +144,8 @@ def _show_the_better_way(callback: keras.callbacks.Callback) -> None:
     metric = str(callback.monitor)
     for prefix in _BEFORE_A_METRIC:
         metric = metric.removeprefix(prefix)
-    if metric in _LOWER_IS_BETTER:
-        callback.mode = "min"
-    elif metric in get_args(MetricName):
-        callback.mode = "max"
+    if metric in (*_LOSSES, *get_args(MetricName)):
+        callback.mode = "min" if is_better_lower(metric) else "max"
 
 
 def _has_state(callback: keras.callbacks.Callback) -> bool:

@@ -130,6 +130,7 @@ class _Loop:
     infinite: frozenset[str] = field(init=False)  # what is meant to be, as a mask
     told: set[str] = field(default_factory=set)  # files and columns of which something was said
     began: float = 0.0  # of the epoch, in this process
+    more_epochs: bool = False  # it was resumed for more of them than there were to be
     latest: dict[str, Any] = field(default_factory=dict)  # the line of the latest epoch
 
     def __post_init__(self) -> None:
@@ -229,19 +230,14 @@ class _Loop:
     def _train(self, step: Step) -> bool:
         """Train on the batches that are left; False when asked to stop."""
         standing, train = self.standing, self.train
-        share = freezing.share_of_rate(self.recipe, standing.epoch)
         before = time.perf_counter()
         # Not up to the iterator's own end, where the stream would stand in the next epoch: stopped
         # while it is validated, this one has none of its steps to go, and they do not come again.
         for batch in islice(train.epoch(standing.epoch), len(train) - standing.batch):
             ready = time.perf_counter()
-            number, rate = standing.batch, standing.rate
-            wanted = rate.at(standing.epoch * len(train) + number) * share
-            if wanted != rate.current:  # set when it changes: a user's callback may set it too
-                if not number:  # callbacks set it between epochs, and reading it takes time
-                    telling.say_overruled(self.model, rate, wanted, self.told, self.progress)
-                self.model.optimizer.learning_rate = rate.current = wanted
+            number = standing.batch
             self.listeners.to_keras.on_train_batch_begin(number)
+            self._set_rate()
             self.recent.add(standing.epoch, number, batch.rows)
             logs = stepping.step(self.model, batch.images, batch.targets, batch.weights)
             self._check_finite(float(logs["loss"]))
@@ -258,6 +254,17 @@ class _Loop:
                 self.save()
                 before = time.perf_counter()
         return True
+
+    def _set_rate(self) -> None:
+        """Give the optimizer the rate of the step in hand; a constant one is left to callbacks."""
+        standing, rate = self.standing, self.standing.rate
+        wanted = rate.at(standing.epoch * len(self.train) + standing.batch)
+        wanted *= freezing.share_of_rate(self.recipe, standing.epoch)
+        if self.recipe.schedule.kind == "constant" and wanted == rate.current:
+            return
+        if not standing.batch:  # callbacks set it between epochs, and reading it takes time
+            telling.say_overruled(self.model, rate, wanted, self.told, self.progress)
+        self.model.optimizer.learning_rate = rate.current = wanted
 
     def _refuse_spoiled(self, arrays: variables.Arrays) -> None:
         """Refuse to validate or save weights that a step spoiled whose objective was finite."""
@@ -321,13 +328,15 @@ class _Loop:
         self.keeper.restore(meta, epochs=self.standing.epoch)
         within = self.standing.epoch if self.standing.batch else None
         self.listeners.restore(meta["callbacks"], within=within)
+        before = int(meta["standing"]["rate"]["epochs"])
+        self.more_epochs = int(self.recipe.train.epochs) > before
         if meta["stop_training"]:
-            self._stop_as_asked(int(meta["standing"]["rate"]["epochs"]))
+            self._stop_as_asked()
         randomness.restore(meta.get("randomness", {}))  # last: what is above may have drawn
 
-    def _stop_as_asked(self, epochs: int) -> None:
-        """Hold on to what a callback asked for, when there were to be so many epochs."""
-        if int(self.recipe.train.epochs) > epochs:
+    def _stop_as_asked(self) -> None:
+        """Hold on to what a callback asked for, unless there are to be more epochs by now."""
+        if self.more_epochs:
             self.progress.say("A callback had asked to stop; with more epochs it goes on.")
         else:
             self.model.stop_training = True
@@ -335,13 +344,12 @@ class _Loop:
     def _thaw(self) -> None:
         """Let the whole network learn, if it does not yet."""
         if freezing.is_frozen(self.model, self.recipe):
-            standing, train = self.standing, self.train
-            freezing.thaw(self.model, self.recipe, len(train.class_names))
-            standing.thawed()
-            # Before callbacks are told of the epoch: theirs is to last where the schedule is flat.
-            wanted = standing.rate.at(standing.epoch * len(train) + standing.batch)
-            wanted *= freezing.share_of_rate(self.recipe, standing.epoch)
-            self.model.optimizer.learning_rate = standing.rate.current = wanted
+            freezing.thaw(self.model, self.recipe, len(self.train.class_names))
+            self.infinite = variables.meant_infinite(self.model)  # there is more of it now
+            # The new optimizer has the rate it was compiled with. Before callbacks are told of the
+            # epoch: theirs is to last where the schedule is constant.
+            self.standing.rate.current = self.recipe.train.learning_rate
+            self._set_rate()
 
     def _compile_in_order(self) -> None:
         """Take a step of each size that there is, the large one first, as an epoch does.
@@ -371,6 +379,6 @@ class _Loop:
                 reason = "Interrupted before an epoch was finished, so there are no weights yet."
             reason = f"{reason} Go on: sightline train --resume {self.keeper.run}"
             return Outcome("interrupted", reason, self.request.signal_number, done)
-        trained = bool(self.latest)
-        reason = telling.end_in_words(done, self.recipe, self.standing, trained=trained)
+        in_vain = self.more_epochs and not self.latest
+        reason = telling.end_in_words(done, self.recipe, self.standing, in_vain=in_vain)
         return Outcome("finished", reason, 0, done)

@@ -140,8 +140,8 @@ class Keeper:
         if self._saved:
             return f"Free some space or mend the disk; what was saved before stands. Go on: {again}"
         return (
-            "Free some space or mend the disk; no checkpoint was saved before. "
-            f"Begin again from the first step: {again}"
+            "Free some space or mend the disk; no checkpoint was saved before. Begin again from "
+            f"the first step, in place of what there is: {again}"
         )
 
     def _write(self, step: int, tensors: runs.Tensors, meta: Mapping[str, Any]) -> None:

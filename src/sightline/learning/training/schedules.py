@@ -16,6 +16,11 @@ LAID_OUT = ("cosine", "one-cycle")  # over all epochs
 _CYCLE_BEGINS, _CYCLE_ENDS = 1 / 25, 1 / 250_000  # of the peak
 
 
+def is_better_lower(column: str) -> bool:
+    """Say which way a column of the history is better: losses lower, metrics higher."""
+    return column.endswith(("loss", "objective"))
+
+
 @dataclass(slots=True)
 class Watch:
     """Follows one column and says whether a value is better than all before.
@@ -37,7 +42,7 @@ class Watch:
 
     def better(self, value: float) -> bool:
         """Take note of this epoch's value."""
-        sign = 1 if self.column.endswith("loss") else -1
+        sign = 1 if is_better_lower(self.column) else -1
         first = self.best is None and math.isfinite(value)
         if first or (self.best is not None and sign * (self.best - value) > self.min_delta):
             self.best, self.wait = value, 0

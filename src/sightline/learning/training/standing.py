@@ -155,11 +155,6 @@ class Standing:
         """
         return self.is_whole() and not self.is_to_thaw()
 
-    def thawed(self) -> None:
-        """Let what `counts` begin anew: what the head reached alone is no measure for the whole."""
-        for watch in (self.stop, self.rate.plateau):
-            watch.best, watch.wait = None, 0
-
     def is_late(self, minutes: float) -> bool:
         """Say whether another epoch would end later than `minutes` after the start; 0 = never.
 
@@ -205,6 +200,11 @@ class Standing:
         self.rate.restore(plain["rate"])
         self.best.restore(plain["best"])
         self.stop.restore(plain["stop"])
+        if self.epoch <= self.frozen < int(self.rate.recipe.train.epochs):
+            # There were to be no more epochs, or all frozen: what the head reached alone was
+            # counted, and is no measure for the whole network.
+            for watch in (self.stop, self.rate.plateau):
+                watch.best, watch.wait = None, 0
         told = [self.rate.laid_out_anew(plain["rate"])]
         before, now = plain["stop"]["column"], self.stop.column
         if before != now:

@@ -77,8 +77,8 @@ def _mirrored_step(model: keras.Model, data: tuple[Any, ...]) -> dict[str, Any]:
 def _too_large(images: npt.NDArray[Any], error: Exception) -> RunError:
     size, height, width = images.shape[:3]
     return RunError(
-        f"there is not enough memory for a step on {size} images of {height}x{width} "
-        f"(train.batch_size {size}): {lacking.in_words(error)}. Train anew with a smaller "
+        f"there is not enough memory for a step on {size} images of {height}x{width}, one batch "
+        f"(train.batch_size): {lacking.in_words(error)}. Train anew with a smaller "
         "train.batch_size, which train.accumulate makes up for, with smaller images "
         "(data.image_size), or with a smaller network. A training that had begun keeps its batch "
         "size: sightline train --resume RUN goes on from its last checkpoint where there is more "

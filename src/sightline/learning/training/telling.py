@@ -146,8 +146,8 @@ def say_overruled(
     """
     kind = rate.recipe.schedule.kind
     found = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    as_given = math.isclose(found, rate.current, rel_tol=_FLOAT32_STEP)
-    if as_given or kind == "constant" or "learning_rate" in told:
+    known = (math.isclose(found, each, rel_tol=_FLOAT32_STEP) for each in (rate.current, wanted))
+    if any(known) or kind == "constant" or "learning_rate" in told:
         return
     told.add("learning_rate")
     progress.say(
@@ -182,29 +182,29 @@ def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> tuple
     )
 
 
-def end_in_words(done: int, recipe: Recipe, standing: Standing, *, trained: bool = True) -> str:
+def end_in_words(done: int, recipe: Recipe, standing: Standing, *, in_vain: bool = False) -> str:
     """Return why a training that was not interrupted ended.
 
     Args:
         done: Epochs that are finished.
         recipe: Resolved.
         standing: Where it stands.
-        trained: Whether this process finished one of them. If not, it ended where it was resumed,
-            and what ends it has to be raised.
+        in_vain: Whether it was resumed for more epochs and ended before one of them: what ends it
+            has to be raised as well.
     """
     if done == recipe.train.epochs:
         return f"All {done} epochs done." if done > 1 else "The one epoch is done."
     if recipe.stop.patience and standing.stop.wait >= recipe.stop.patience:
         return (
             f"Stopped early after {done} epochs: no better {standing.stop.column} "
-            f"for {recipe.stop.patience}.{'' if trained else _to_raise('stop.patience')}"
+            f"for {recipe.stop.patience}.{_to_raise('stop.patience') if in_vain else ''}"
         )
     if standing.is_late(recipe.stop.minutes):
         return (
             f"Stopped after {done} epoch{'s' * (done > 1)}: another would not end within "
             f"{recipe.stop.minutes:g} minutes.{_left_open(done, standing)}"
             f"{_still_high(done, recipe, standing)}"
-            f"{'' if trained else _to_raise('stop.minutes')}"
+            f"{_to_raise('stop.minutes') if in_vain else ''}"
         )
     asked = f"Stopped after {done} of {recipe.train.epochs} epochs, as a callback asked."
     return f"{asked}{_left_open(done, standing)}"
