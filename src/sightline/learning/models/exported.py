@@ -25,6 +25,7 @@ from keras import layers
 
 from sightline.errors import RunError
 from sightline.learning.models import backend, forward, reloading
+from sightline.learning.models.own import operations_of
 from sightline.recipes import Recipe
 
 Format = Literal["keras", "h5", "savedmodel"]
@@ -127,11 +128,9 @@ def _not_in_h5(model: keras.Model) -> Iterator[str]:
     Operations on tensors (x * 3, x[..., :1]), unless there is a layer of their name or the user
     has registered them; and layers that keras.applications have for themselves.
     """
-    for operation in getattr(model, "operations", model.layers):
+    for operation in operations_of(model):
         kind = type(operation)
-        if isinstance(operation, keras.Model):
-            yield from _not_in_h5(operation)
-        elif isinstance(operation, keras.Layer):
+        if isinstance(operation, keras.Layer):
             if kind.__module__.startswith(_APPLICATIONS):
                 yield kind.__name__
         elif kind.__module__.startswith(_KERAS) and not hasattr(keras.layers, kind.__name__):

@@ -39,17 +39,10 @@ def forward(
     if count < batch_size:
         padding = ((0, batch_size - count), (0, 0), (0, 0), (0, 0))
         images = np.pad(images, padding)
-    try:
+    size, height, width = images.shape[:3]
+    work = f"to predict {size} images of {height}x{width} at a time (train.batch_size)"
+    with lacking.told_of(work, "End other programs that take it, or use a machine with more."):
         output = np.asarray(devices.predict(model, images), np.float32)[:count]
-    except Exception as error:
-        if not lacking.is_of_memory(error):
-            raise
-        raise RunError(
-            f"there is not enough memory to predict {batch_size} images of {images.shape[1]}x"
-            f"{images.shape[2]} at a time (train.batch_size): "
-            f"{lacking.in_words(error)}. End other programs that take memory, or use a machine "
-            "that has more."
-        ) from error
     if output.shape[1] == 1:
         return np.concatenate([1 - output, output], axis=1)
     return output

@@ -87,7 +87,7 @@ def refuse_double_scaling(recipe: Recipe, model: keras.Model) -> None:
     """
     if recipe.data.scaling == "none":
         return
-    for layer in _in_order(model):
+    for layer in operations_of(model):
         factor = _factor(layer)
         if factor < _SCALES:
             raise RecipeError(
@@ -97,15 +97,6 @@ def refuse_double_scaling(recipe: Recipe, model: keras.Model) -> None:
             )
         if factor > 1 or not isinstance(layer, _KEEP_PIXELS):
             return  # what comes later may well get 0..255, or something else than pixels
-
-
-def _in_order(model: keras.Model) -> Iterator[Any]:
-    """Yield layers, and operations outside of them, those of networks inside in their place."""
-    for operation in getattr(model, "operations", model.layers):
-        if isinstance(operation, keras.Model):
-            yield from _in_order(operation)
-        else:
-            yield operation
 
 
 def _factor(layer: Any) -> float:
@@ -180,6 +171,15 @@ def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
         yield layer
         if isinstance(layer, keras.Model):
             yield from layers_of(layer)
+
+
+def operations_of(model: keras.Model) -> Iterator[Any]:
+    """Yield layers, and operations outside of them, those of networks inside in their place."""
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            yield from operations_of(operation)
+        else:
+            yield operation
 
 
 def last_operation(model: keras.Model) -> Any:

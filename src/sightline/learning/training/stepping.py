@@ -9,8 +9,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.errors import RunError
 from sightline.learning.models import devices, lacking
+
+_REMEDY = (
+    "Train anew with a smaller train.batch_size, which train.accumulate makes up for, with smaller "
+    "images (data.image_size), or with a smaller network. A training that had begun keeps its "
+    "batch size: sightline train --resume RUN goes on from its last checkpoint where there is more "
+    "memory, as once another program has ended that took it."
+)
 
 
 def step(
@@ -34,14 +40,12 @@ def step(
     Raises:
         RunError: There is not enough memory for it.
     """
-    try:
+    size, height, width = images.shape[:3]
+    work = f"for a step on {size} images of {height}x{width}, one batch (train.batch_size)"
+    with lacking.told_of(work, _REMEDY):
         logs = _step(model, images, targets, weights)
         float(logs["loss"])  # JAX goes ahead, and fails where the first number is read
-        return logs
-    except Exception as error:
-        if not lacking.is_of_memory(error):
-            raise
-        raise _too_large(images, error) from error
+    return logs
 
 
 def _step(
@@ -72,15 +76,3 @@ def _mirrored_step(model: keras.Model, data: tuple[Any, ...]) -> dict[str, Any]:
     # The metrics are summed over the devices already: Keras adds them up when they are read.
     flat = {name: value for name, value in logs.items() if name != "tally"} | logs["tally"]
     return {name: np.asarray(value) for name, value in flat.items()}
-
-
-def _too_large(images: npt.NDArray[Any], error: Exception) -> RunError:
-    size, height, width = images.shape[:3]
-    return RunError(
-        f"there is not enough memory for a step on {size} images of {height}x{width}, one batch "
-        f"(train.batch_size): {lacking.in_words(error)}. Train anew with a smaller "
-        "train.batch_size, which train.accumulate makes up for, with smaller images "
-        "(data.image_size), or with a smaller network. A training that had begun keeps its batch "
-        "size: sightline train --resume RUN goes on from its last checkpoint where there is more "
-        "memory, as once another program has ended that took it."
-    )
