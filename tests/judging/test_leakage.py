@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.judging import evaluation
-from sightline.judging.leakage import leak_effect
+from sightline.judging.evaluation.leakage import leak_effect
 from sightline.records import Predictions
 
 

@@ -20,8 +20,8 @@ def evaluation(source: str = "test") -> Evaluation:
         predictions_hash="beef",
         metrics={"accuracy": 0.8, "roc_auc": None},
         classes=(
-            ClassScores("kätzchen", 6, 0.8, 0.7, 0.75, None, None),
-            ClassScores("dog", 4, None, 0.0, None, 0.5, 0.25),
+            ClassScores("kätzchen", 6, {"precision": 0.8, "recall": 0.7, "roc_auc": None}),
+            ClassScores("dog", 4, {"precision": None, "recall": 0.0, "roc_auc": 0.5}),
         ),
         confusion=np.array([[5, 1], [1, 3]]),
     )

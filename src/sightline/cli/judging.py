@@ -13,6 +13,8 @@ from sightline.cli import console, options
 from sightline.errors import DataError
 from sightline.records import Evaluation, Interval, LeakEffect, rounded
 
+_OF_A_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision")
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
@@ -124,16 +126,12 @@ def show(judged: Evaluation) -> None:
     )
     console.show("")
     console.show_table(
-        ["class", "images", "precision", "recall", "f1", "roc_auc", "average_precision"],
+        ["class", "images", *_OF_A_CLASS],
         [
             [
                 scores.name,
                 f"{scores.count:,}",
-                *map(
-                    _number,
-                    (scores.precision, scores.recall, scores.f1, scores.roc_auc,
-                     scores.average_precision),
-                ),
+                *(_number(scores.metrics[name]) for name in _OF_A_CLASS),
             ]
             for scores in judged.classes
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sightline.records.audit import PAIRS_SCHEMA, QUARANTINE_SCHEMA, Audit
 from sightline.records.batch import Batch
+from sightline.records.decision import MOST_PROBABLE, Decision, DecisionKind, tempered
 from sightline.records.evaluation import (
     ClassScores,
     Evaluation,
@@ -25,6 +26,7 @@ from sightline.records.sureness import half_width, in_points
 
 __all__ = [
     "MANIFEST_SCHEMA",
+    "MOST_PROBABLE",
     "PAIRS_SCHEMA",
     "QUARANTINE_SCHEMA",
     "SPLITS",
@@ -32,6 +34,8 @@ __all__ = [
     "Batch",
     "ClassScores",
     "DataFacts",
+    "Decision",
+    "DecisionKind",
     "Evaluation",
     "Finding",
     "History",
@@ -52,4 +56,5 @@ __all__ = [
     "half_width",
     "in_points",
     "rounded",
+    "tempered",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sightline.records.decision import MOST_PROBABLE, Decision
 from sightline.records.splitnames import Weights
 
 _CAUTIONS = {
@@ -38,31 +39,59 @@ def rounded(value: float | None, decimals: int = 4, *, percent: bool = False) ->
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScores:
-    """The scores of one class against the rest; None where a score is not defined."""
-
-    name: str
-    count: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    roc_auc: float | None
-    average_precision: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     """A figure and how sure it is.
 
     Attributes:
         value: Of the records themselves.
-        low: Where its 95 % interval begins.
-        high: Where it ends.
+        low: Where its 95 % interval begins; None where there are too few records to say.
+        high: Where it ends; None with `low`.
+        note: Why there is no interval, as "too few to say: 12 images, 30 are needed".
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """The scores of one class against the rest.
+
+    Attributes:
+        name: The class.
+        count: Records of it.
+        metrics: Name to score; None where it is not defined.
+        intervals: Of the metrics that are defined.
+    """
+
+    name: str
+    count: int
+    metrics: Mapping[str, float | None]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain JSON values."""
+        intervals = {name: asdict(interval) for name, interval in self.intervals.items()}
+        return {"name": self.name, "count": self.count, "metrics": dict(self.metrics),
+                "intervals": intervals}  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> ClassScores:
+        """Return the scores that `to_dict` wrote, or that were written before there were intervals.
+
+        Those had each metric beside name and count.
+        """
+        metrics = plain.get("metrics")
+        if metrics is None:
+            metrics = {key: plain[key] for key in plain if key not in ("name", "count")}
+        return cls(plain["name"], plain["count"], metrics, intervals_of(plain.get("intervals", {})))
+
+
+def intervals_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Interval]:
+    """Return the intervals that `dataclasses.asdict` made plain, by metric."""
+    return {name: Interval(**values) for name, values in plain.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +113,7 @@ class LeakEffect:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> LeakEffect:
         """Return what `dataclasses.asdict` made plain."""
-        whole, clean = (
-            {name: Interval(**values) for name, values in plain[part].items()}
-            for part in ("whole", "clean")
-        )
+        whole, clean = (intervals_of(plain[part]) for part in ("whole", "clean"))
         return cls(plain["count"], plain["leaked"], whole, clean)
 
 
@@ -99,7 +125,7 @@ class Evaluation:
         source: What was judged: "test", "validation" or the name of an external set.
         count: Records judged.
         unreadable: Records left out because their file could not be read.
-        weights: "best" or "last": which weights of the run every figure is about.
+        weights: "best", "last" or "average": which weights of the run every figure is about.
         epoch: 0-based epoch those weights are from.
         model_fingerprint: The model's identity.
         predictions_hash: The content hash of the predictions judged.
@@ -114,6 +140,11 @@ class Evaluation:
         leak_effect: The figures with and without them, where that was asked for.
         looks: How often the run's test split had been looked at, this time included; 0 where none
             of its images were judged.
+        intervals: Of the metrics that are defined.
+        baselines: "majority" and "prior" to the metrics of answering without looking: always the
+            most frequent class, or always the shares of the classes.
+        groups: How many whole groups were resampled for the intervals; 0 where images were.
+        decision: How probabilities became classes.
     """
 
     source: str
@@ -131,6 +162,10 @@ class Evaluation:
     leaked: int = 0
     leak_effect: LeakEffect | None = None
     looks: int = 0
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    groups: int = 0
+    decision: Decision = MOST_PROBABLE
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -160,20 +195,25 @@ class Evaluation:
         """Return the evaluation as plain JSON values."""
         plain = {name: getattr(self, name) for name in self.__slots__}
         plain["metrics"] = dict(self.metrics)
-        plain["classes"] = [asdict(scores) for scores in self.classes]
+        plain["classes"] = [scores.to_dict() for scores in self.classes]
         plain["confusion"] = self.confusion.tolist()
         plain["leak_effect"] = asdict(self.leak_effect) if self.leak_effect else None
+        plain["intervals"] = {name: asdict(each) for name, each in self.intervals.items()}
+        plain["baselines"] = {name: dict(each) for name, each in self.baselines.items()}
+        plain["decision"] = self.decision.to_dict()
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation that `to_dict` wrote."""
-        effect = plain.get("leak_effect")
+        effect, decision = plain.get("leak_effect"), plain.get("decision")
         return cls(
             **{
                 **plain,
                 "leak_effect": LeakEffect.from_dict(effect) if effect else None,
-                "classes": tuple(ClassScores(**scores) for scores in plain["classes"]),
+                "classes": tuple(map(ClassScores.from_dict, plain["classes"])),
                 "confusion": np.asarray(plain["confusion"], np.int64),
+                "intervals": intervals_of(plain.get("intervals", {})),
+                "decision": Decision.from_dict(decision) if decision else MOST_PROBABLE,
             }
         )

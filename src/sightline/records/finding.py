@@ -22,6 +22,7 @@ class Finding:
         outcome: "found", "passed" or "not applicable" (three different things).
         recipe_change: A line for the recipe that answers the finding, as `--set` takes it, e.g.
             "balance.class_weights=balanced"; "" where there is none.
+        epoch: 0-based epoch to mark on the curves, where the finding has one.
         muted: The user has said in the recipe that this code does not count.
     """
 
@@ -33,6 +34,7 @@ class Finding:
     outcome: Literal["found", "passed", "not applicable"] = "found"
     recipe_change: str = ""
     muted: bool = False
+    epoch: int | None = None
 
     @property
     def stands(self) -> bool:

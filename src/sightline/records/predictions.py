@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sightline.errors import DataError
+from sightline.records.decision import MOST_PROBABLE, Decision
 from sightline.records.parquet import read_parquet, write_parquet
 from sightline.records.splitnames import Weights
 
@@ -34,6 +35,9 @@ class Predictions:
         model_fingerprint: Which weights, network and preprocessing produced them.
         weights: "best" or "last".
         epoch: 0-based epoch those weights are from.
+        decision: How the probabilities become one class.
+        embeddings: (N, E) float16, what the network's last layer saw of each record; NaN where
+            `reason` is set. None where they were not asked for.
     """
 
     class_names: tuple[str, ...]
@@ -42,6 +46,8 @@ class Predictions:
     model_fingerprint: str
     weights: Weights
     epoch: int
+    decision: Decision = MOST_PROBABLE
+    embeddings: npt.NDArray[np.float16] | None = None
 
     def __post_init__(self) -> None:
         if self.table.schema != _TABLE_SCHEMA:
@@ -53,6 +59,15 @@ class Predictions:
             raise ValueError(
                 f"probabilities must be {expected} float32, got "
                 f"{self.probabilities.shape} {self.probabilities.dtype}"
+            )
+        if self.embeddings is not None and (
+            self.embeddings.ndim != 2
+            or len(self.embeddings) != len(self.table)
+            or self.embeddings.dtype != np.float16
+        ):
+            raise ValueError(
+                f"embeddings must be ({len(self.table)}, E) float16, got "
+                f"{self.embeddings.shape} {self.embeddings.dtype}"
             )
         readable = self.table["reason"].is_null().to_numpy()
         sums = self.probabilities[readable].sum(axis=1)
@@ -76,6 +91,8 @@ class Predictions:
         model_fingerprint: str = "",
         weights: Weights = "best",
         epoch: int = 0,
+        decision: Decision = MOST_PROBABLE,
+        embeddings: npt.NDArray[np.float16] | None = None,
     ) -> Predictions:
         """Return predictions from columns; a column left out is all null."""
         nothing: list[str | None] = [None] * len(record_ids)
@@ -88,7 +105,10 @@ class Predictions:
             },
             schema=_TABLE_SCHEMA,
         )
-        return cls(tuple(class_names), table, probabilities, model_fingerprint, weights, epoch)
+        return cls(
+            tuple(class_names), table, probabilities, model_fingerprint, weights, epoch,
+            decision, embeddings,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.table)
@@ -102,10 +122,12 @@ class Predictions:
         """
         if len({(part.class_names, part.model_fingerprint, part.epoch) for part in parts}) != 1:
             raise ValueError(f"predictions of one model are needed, got {len(parts)} parts")
+        embedded = [part.embeddings for part in parts if part.embeddings is not None]
         return replace(
             parts[0],
             table=pl.concat([part.table for part in parts]),
             probabilities=np.concatenate([part.probabilities for part in parts]),
+            embeddings=np.concatenate(embedded) if len(embedded) == len(parts) else None,
         )
 
     @classmethod
@@ -145,13 +167,20 @@ class Predictions:
                 f"none of the {len(self)} records has both a label and a readable image, so "
                 "there is nothing to judge. Point at class folders or give a labels column."
             )
-        return Predictions(
-            self.class_names,
-            self.table.filter(keep),
-            self.probabilities[keep],
-            self.model_fingerprint,
-            self.weights,
-            self.epoch,
+        return self.chosen(keep)
+
+    def chosen(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.integer]) -> Predictions:
+        """Return some rows.
+
+        Args:
+            keep: (N,) bool, or the positions of the rows in the order wanted.
+        """
+        rows = np.arange(len(self))[keep]
+        return replace(
+            self,
+            table=self.table[rows],
+            probabilities=self.probabilities[rows],
+            embeddings=None if self.embeddings is None else self.embeddings[rows],
         )
 
     def label_indices(self) -> npt.NDArray[np.int64]:
@@ -171,10 +200,10 @@ class Predictions:
         return np.asarray([positions[label] for label in labels], np.int64)
 
     def predicted_indices(self) -> npt.NDArray[np.int64]:
-        """Return (N,) indices of the most probable class; -1 for an unreadable record."""
+        """Return (N,) indices of the classes that `decision` chooses; -1 for an unreadable one."""
         readable = self.table["reason"].is_null().to_numpy()
         result = np.full(len(self), -1, np.int64)
-        result[readable] = self.probabilities[readable].argmax(axis=1)
+        result[readable] = self.decision.choose(self.probabilities[readable])
         return result
 
     def to_table(self) -> pl.DataFrame:

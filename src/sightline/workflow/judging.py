@@ -11,7 +11,7 @@ from sightline.data import splits
 from sightline.data.sources import SourceOptions
 from sightline.data.sources.walk import absolute
 from sightline.errors import DataError
-from sightline.judging import evaluation, leakage
+from sightline.judging import evaluation
 from sightline.progress import Progress, Shown
 from sightline.records import SPLITS, Evaluation, Manifest, Predictions, Split, Weights
 from sightline.runs import Run
@@ -91,7 +91,7 @@ def _leaks(
         return {"leaked": int(known.sum())}
     units = manifest.table.select("record_id", unit=splits.Units.of(manifest).of_row)
     joined = scored.table.join(units, on="record_id", how="left", maintain_order="left")
-    effect = leakage.leak_effect(scored, known, joined["unit"].to_numpy())
+    effect = evaluation.leak_effect(scored, known, joined["unit"].to_numpy())
     return {"leaked": effect.leaked, "leak_effect": effect}
 
 

@@ -220,7 +220,6 @@ def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:
     figure, size = figures.confusion_figure(evaluation), len(evaluation.classes)
     width = round(96 * figure.get_figwidth())  # a CSS inch
     metrics = [(*_words(name, positive), value) for name, value in evaluation.metrics.items()]
-    scores = [(s.precision, s.recall, s.roc_auc) for s in evaluation.classes]
     return {
         "evaluation": evaluation,
         "title": _titled(evaluation.source),
@@ -228,7 +227,8 @@ def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:
         "accuracy": evaluation.metrics.get("accuracy"),
         "beside": [(_words(name, positive)[0], evaluation.metrics.get(name)) for name in beside],
         "metrics": metrics,
-        "undefined": None in [value for *_, value in metrics] or any(None in s for s in scores),
+        "undefined": None in [value for *_, value in metrics]
+        or any(None in scores.metrics.values() for scores in evaluation.classes),
         "figure": _inline(figure, f"confusion-{position}", f"Confusion matrix: {about}"),
         "width": width,
         "least_width": round(width * (0.7 if size <= figures.MOST_COUNTED else 1)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sightline.judging.evaluation import losses, macro_scores, scores_from_confusion
+from sightline.judging.evaluation.scores import losses, macro_scores, scores_from_confusion
 from sightline.records import Interval, LeakEffect, Predictions
 
 _RESAMPLES = 1000

@@ -296,11 +296,13 @@ def _class_scores(
             ClassScores(
                 name=scored.class_names[index],
                 count=int(confusion[index].sum()),
-                precision=precision,
-                recall=recall,
-                f1=f1,
-                roc_auc=area,
-                average_precision=average,
+                metrics={
+                    "precision": precision,
+                    "recall": recall,
+                    "f1": f1,
+                    "roc_auc": area,
+                    "average_precision": average,
+                },
             )
         )
     return tuple(result)
@@ -339,11 +341,13 @@ def _metrics(
     }
     if len(classes) == 2:
         positive = classes[1]
-        metrics |= {"precision": positive.precision, "recall": positive.recall, "f1": positive.f1}
+        metrics |= {name: positive.metrics[name] for name in ("precision", "recall", "f1")}
     metrics |= macro_scores(confusion)
     overall = [classes[index] for index in ranked(len(classes))]
-    metrics["roc_auc"] = _mean_of_defined([each.roc_auc for each in overall])
-    metrics["average_precision"] = _mean_of_defined([each.average_precision for each in overall])
+    metrics["roc_auc"] = _mean_of_defined([each.metrics["roc_auc"] for each in overall])
+    metrics["average_precision"] = _mean_of_defined(
+        [each.metrics["average_precision"] for each in overall]
+    )
     metrics["log_loss"] = log_loss
     return metrics
 
