@@ -16,6 +16,7 @@ import pytest
 from tiny import Spoiler, Trained, Witness, train, write_splits
 
 import sightline as sl
+from sightline.errors import RunError
 from sightline.judging import evaluation
 from sightline.learning.training.interruption import stop_requests
 from sightline.progress import Step
@@ -268,15 +269,26 @@ def averaged(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 def test_the_validated_weights_are_the_moving_average(averaged: tuple[Run, Averages]) -> None:
     run, callback = averaged
-    for kept, expected in zip(run.weights("last").values(), callback.average, strict=True):
+    for kept, expected in zip(run.weights("average").values(), callback.average, strict=True):
         np.testing.assert_allclose(kept, expected, atol=1e-6)
+
+
+def test_the_last_weights_are_those_that_training_left(averaged: tuple[Run, Averages]) -> None:
+    run, callback = averaged
+    for kept, expected in zip(run.weights("last").values(), callback.raw[-1], strict=True):
+        np.testing.assert_array_equal(kept, expected)
+
+
+def test_a_run_without_an_average_says_so(spoiled: Trained) -> None:
+    with pytest.raises(RunError, match=r"keeps no average of its weights: .*--set train"):
+        spoiled.run.weights("average")
 
 
 def test_val_loss_is_that_of_the_averaged_weights(
     averaged: tuple[Run, Averages], pictures: Path
 ) -> None:
     run, callback = averaged
-    assert val_loss_of(Trained(pictures, run, callback), "last") == pytest.approx(
+    assert val_loss_of(Trained(pictures, run, callback), "average") == pytest.approx(
         run.history["val_loss"][-1], abs=1e-5
     )
 
@@ -289,7 +301,7 @@ def test_the_raw_weights_are_back_after_validation(averaged: tuple[Run, Averages
 
 def test_the_average_is_not_the_raw_weights(averaged: tuple[Run, Averages]) -> None:
     run, callback = averaged
-    pairs = zip(run.weights("last").values(), callback.raw[1], strict=True)
+    pairs = zip(run.weights("average").values(), callback.raw[1], strict=True)
     assert not any(np.array_equal(kept, raw) for kept, raw in pairs)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from sightline.errors import DataError
-from sightline.records import Predictions
+from sightline.records import Decision, Predictions
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]], np.float32)
 
@@ -198,3 +198,37 @@ def test_text_that_moves_from_one_column_to_the_next_changes_the_hash() -> None:
 def test_the_layout_of_the_array_does_not_change_the_hash() -> None:
     turned = np.asfortranarray(PROBABILITIES)
     assert predictions(probabilities=turned).content_hash() == predictions().content_hash()
+
+
+# --- decisions and embeddings ----------------------------------------------------------
+
+CAUTIOUS = Decision(kind="threshold", class_index=1, threshold=0.05, rule="sensitivity=0.95")
+
+
+def test_the_prediction_follows_the_decision() -> None:
+    chosen = predictions(decision=CAUTIOUS).to_table()["predicted"].to_list()
+    assert chosen == ["dog", "dog", None]
+
+
+def test_a_decision_comes_back_from_the_file(tmp_path: Path) -> None:
+    predictions(decision=CAUTIOUS).save(tmp_path / "p.parquet")
+    assert Predictions.load(tmp_path / "p.parquet").decision == CAUTIOUS
+
+
+def test_embeddings_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
+    embeddings = np.array([[1, 0.1], [2, -3], [np.nan, np.nan]], np.float16)
+    predictions(embeddings=embeddings).save(tmp_path / "p.parquet")
+    back = Predictions.load(tmp_path / "p.parquet").embeddings
+    np.testing.assert_array_equal(back, embeddings, strict=True)
+
+
+def test_rows_are_chosen_with_their_embeddings() -> None:
+    embeddings = np.array([[1], [2], [3]], np.float16)
+    chosen = predictions(embeddings=embeddings).chosen(np.array([2, 0]))
+    assert chosen.table["record_id"].to_list() == ["c", "a"]
+    np.testing.assert_array_equal(chosen.embeddings, np.array([[3], [1]], np.float16))
+
+
+def test_embeddings_of_other_records_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"embeddings must be \(3, E\) float16, got \(2, 1\)"):
+        predictions(embeddings=np.zeros((2, 1), np.float16))

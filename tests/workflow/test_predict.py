@@ -298,7 +298,7 @@ def test_no_path_at_all_is_refused(trained: sl.Run) -> None:
 
 
 def test_weights_of_another_name_are_refused(trained: sl.Run, unlabelled: Path) -> None:
-    with pytest.raises(ValueError, match=r"weights must be one of \('best', 'last'\), got 'final'"):
+    with pytest.raises(ValueError, match=r"one of \('best', 'last', 'average'\), got 'final'"):
         sl.predict(trained, unlabelled, weights="final", progress=sl.Silent())  # type: ignore[call-overload]
 
 

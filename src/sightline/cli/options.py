@@ -39,6 +39,7 @@ class WeightsChoice(StrEnum):
 
     best = "best"
     last = "last"
+    average = "average"
 
 
 class SplitChoice(StrEnum):
@@ -52,7 +53,10 @@ class SplitChoice(StrEnum):
 
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/auto-20260101-120000.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Weights = Annotated[WeightsChoice, typer.Option(help="The best epoch's weights or the last's.")]
+Weights = Annotated[
+    WeightsChoice,
+    typer.Option(help="Of the best epoch, as training left them, or their moving average."),
+]
 Recipe = Annotated[
     str, typer.Option(help="A name (`sightline recipes` lists them) or a .toml file.")
 ]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ _TABLE_SCHEMA = pl.Schema(
     {"record_id": pl.String, "label": pl.String, "group": pl.String, "reason": pl.String}
 )
 _PROBABILITY_PREFIX = "p_"
+_EMBEDDING = "embedding"
+_WEIGHTS: dict[str, Weights] = {name: name for name in get_args(Weights)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Predictions:
             `reason` (null, or why the file could not be read). N rows.
         probabilities: (N, K) float32, rows summing to 1; NaN where `reason` is set.
         model_fingerprint: Which weights, network and preprocessing produced them.
-        weights: "best" or "last".
+        weights: "best", "last" or "average".
         epoch: 0-based epoch those weights are from.
         decision: How the probabilities become one class.
         embeddings: (N, E) float16, what the network's last layer saw of each record; NaN where
@@ -145,11 +148,15 @@ class Predictions:
                 table.select(_TABLE_SCHEMA.names()),
                 table.select(pl.col(columns).fill_null(np.nan)).to_numpy().astype(np.float32),
                 about["model_fingerprint"],
-                "last" if about["weights"] == "last" else "best",
+                _WEIGHTS[about["weights"]],
                 int(about["epoch"]),
-            )
+                Decision.from_dict(json.loads(about["decision"])) if "decision" in about
+                else MOST_PROBABLE,
+                table[_EMBEDDING].to_numpy().astype(np.float16) if _EMBEDDING in table.columns
+                else None,
+            )  # fmt: skip
             promised = about["sha256"]
-        except (OSError, KeyError, pl.exceptions.PolarsError) as error:
+        except (OSError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{path} holds no predictions that can be read: {error}") from error
         if found._seal() != promised:
             raise DataError(f"{path} is damaged: its predictions are not those written there")
@@ -227,20 +234,31 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write the table, with the model's identity in the parquet metadata."""
-        write_parquet(
-            self.to_table(),
-            path,
-            {
-                "model_fingerprint": self.model_fingerprint,
-                "weights": self.weights,
-                "epoch": str(self.epoch),
-                "content_hash": self.content_hash(),
-                "sha256": self._seal(),
-            },
-        )
+        table, about = self.to_table(), {
+            "model_fingerprint": self.model_fingerprint,
+            "weights": self.weights,
+            "epoch": str(self.epoch),
+            "content_hash": self.content_hash(),
+            "sha256": self._seal(),
+        }  # fmt: skip
+        if self.decision != MOST_PROBABLE:
+            about["decision"] = json.dumps(self.decision.to_dict())
+        if self.embeddings is not None:  # polars has no columns of float16
+            width = self.embeddings.shape[1]
+            wide = pl.Series(self.embeddings.astype(np.float32), dtype=pl.Array(pl.Float32, width))
+            table = table.with_columns(wide.alias(_EMBEDDING))
+        write_parquet(table, path, about)
 
     def _seal(self) -> str:
-        about = (self.content_hash(), self.model_fingerprint, self.weights, self.epoch)
+        about: list[object] = [
+            self.content_hash(), self.model_fingerprint, self.weights, self.epoch
+        ]  # fmt: skip
+        if self.decision != MOST_PROBABLE:
+            about.append(self.decision.to_dict())
+        if self.embeddings is not None:
+            about.append(
+                hashlib.sha256(np.ascontiguousarray(self.embeddings).tobytes()).hexdigest()
+            )
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def content_hash(self) -> str:

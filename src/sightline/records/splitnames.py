@@ -8,4 +8,5 @@ from typing import Literal
 Split = Literal["train", "validation", "test", "external"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "external")
 
-Weights = Literal["best", "last"]
+# The best epoch's as validated, the last as trained, and the last's moving average.
+Weights = Literal["best", "last", "average"]

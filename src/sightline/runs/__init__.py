@@ -54,6 +54,7 @@ from sightline.runs.files import (
 )
 from sightline.runs.folder import (
     IMPORTED,
+    TRAINED,
     VALIDATED,
     KeptWeights,
     Run,
@@ -79,6 +80,7 @@ __all__ = [
     "CHECKPOINT_VERSION",
     "IMPORTED",
     "NETWORK",
+    "TRAINED",
     "VALIDATED",
     "About",
     "Checkpoint",

@@ -38,6 +38,7 @@ _IN_RUN_JSON: dict[str, type] = {"state": str, "started": str, "data": dict, "ne
 _IN_MODEL_JSON: dict[str, type] = {"class_names": list, "best_epoch": int}
 _ANEW = "To make it anew, remove it and evaluate again."
 VALIDATED = "model/"  # in a checkpoint: the weights that the epoch was validated with
+TRAINED = "raw/"  # beside them, where they are a moving average: the trained ones themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class KeptWeights:
     """Weights as they are on the disk.
 
     Attributes:
-        which: "best" or "last".
+        which: "best", "last" or "average".
         arrays: By name.
         epoch: 0-based epoch they are from.
         fingerprint: Which weights, network and preprocessing these are.
@@ -263,7 +264,7 @@ class Run:
         return Predictions.load(self.predictions_path(source, weights))
 
     def weights(self, which: Weights) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the named arrays of the best or the last epoch.
+        """Return the named arrays of `kept`.
 
         Raises:
             RunError: They are missing or damaged.
@@ -272,10 +273,15 @@ class Run:
         return self.kept(which).arrays
 
     def kept(self, which: Weights) -> KeptWeights:
-        """Return the best or the last weights with the epoch and identity they really have.
+        """Return weights with the epoch and identity they really have.
+
+        Args:
+            which: "best": of the best epoch, as it was validated. "last": as training left them.
+                "average": their moving average, where the recipe keeps one; with it, the best
+                ones are an average as well.
 
         Raises:
-            RunError: They are missing or damaged.
+            RunError: They are missing or damaged, or there is no average.
             ValueError: There are no weights of that name.
         """
         if which not in get_args(Weights):
@@ -286,7 +292,7 @@ class Run:
             arrays, epoch, said = read_best(self.path)
             told = tuple(line for line in (said,) if line)
         else:
-            arrays, epoch, told = self._last()
+            arrays, epoch, told = self._last(averaged=which == "average")
         return KeptWeights(which, arrays, epoch, fingerprint(self.path, arrays), told)
 
     def is_of(self, judged: Evaluation) -> bool:
@@ -303,7 +309,9 @@ class Run:
         known = [fingerprint(self.path, arrays, recipe=each) for each in recipes]
         return judged.model_fingerprint in known
 
-    def _last(self) -> tuple[dict[str, npt.NDArray[np.generic]], int, tuple[str, ...]]:
+    def _last(
+        self, *, averaged: bool
+    ) -> tuple[dict[str, npt.NDArray[np.generic]], int, tuple[str, ...]]:
         """Return the weights of the newest intact checkpoint, their epoch, what is to be said."""
         checkpoint, damaged = load_checkpoint(self.path)
         if checkpoint is None:
@@ -314,14 +322,27 @@ class Run:
                     "again from where it came from, or use the best weights (--weights best)."
                 )
             raise RunError(f"{self.path} has no checkpoint, so there are no last weights")
-        arrays = {
-            name.removeprefix(VALIDATED): array
-            for name, array in checkpoint.tensors.items()
-            if name.startswith(VALIDATED)
-        }
+        arrays = _beginning_with(VALIDATED, checkpoint.tensors)
+        trained = _beginning_with(TRAINED, checkpoint.tensors)
+        if averaged and not trained:
+            raise RunError(
+                f"{self.path} keeps no average of its weights: train.weight_average of its recipe "
+                "is 0. Use its best or last weights, or train with --set train.weight_average=0.99."
+            )
+        if not averaged:
+            arrays |= trained
         epoch = int(checkpoint.meta["epoch"])
         instead = f"{checkpoint.path.name} is used in its place: weights of epoch {epoch + 1}."
         return arrays, epoch, tuple(f"{line}. {instead}" for line in damaged)
+
+
+def _beginning_with(prefix: str, tensors: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the arrays whose names begin so, under the rest of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def open_run(run: Run | str | Path) -> Run:

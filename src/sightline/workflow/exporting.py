@@ -75,7 +75,7 @@ def export(
             TensorFlow alone.
         preprocessing: The network takes RGB 0..255 and scales it itself. Without, it takes what
             the run's stream gave, which the JSON states.
-        weights: "best" or "last".
+        weights: "best", "last" or "average".
         out: By default NAME-OF-THE-RUN.keras or .h5, or a folder of that name, here. An earlier
             export that nobody changed is replaced.
         progress: Where the bar goes; by default to the terminal or notebook.

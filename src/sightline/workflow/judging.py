@@ -40,7 +40,7 @@ def evaluate(
         split: Which of the run's own splits, when no external set is given.
         data: An external set: what `scan` takes, or a manifest; all of its images are judged,
             whatever their splits, and one class is enough.
-        weights: "best" or "last".
+        weights: "best", "last" or "average".
         allow_leak: Judge although images of the split have a copy, or an image of their group,
             among those that were learned from; the figures say so.
         leak_effect: Allow it as well, and also give the metrics with and without those images.

@@ -64,7 +64,7 @@ def predict(
         out: Stream the rows into this .csv or .parquet file in bounded memory, and return its
             path. Columns: file (relative to the current folder where it lies inside), predicted,
             p_CLASS for every class (0..1), reason.
-        weights: "best" or "last".
+        weights: "best", "last" or "average".
         follow_links: Follow symbolic links that lead out of a folder.
         progress: Where the bar goes; by default to the terminal or notebook.
 
@@ -95,7 +95,7 @@ def predictions_of(
         run: Whose model.
         manifest: What is predicted; a file that cannot be read is an answer too.
         split: Which of its splits; None for all.
-        weights: "best" or "last".
+        weights: "best", "last" or "average".
         progress: Where the bar goes, and what is said of weights and backend.
 
     Raises:

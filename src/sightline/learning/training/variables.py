@@ -13,7 +13,6 @@ from sightline import runs
 from sightline.learning.models import forward
 from sightline.learning.training.averaging import averaged_weights
 
-_RAW = "raw/"
 _FLOAT32 = 4  # bytes: nearly all variables are of this type
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -33,7 +32,7 @@ def read(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
         for name, variable in _judged(model).items():
             arrays[name] = _copy(variable)
     arrays |= {name: _copy(variable) for name, variable in _beside(model).items()}
-    return arrays | {f"{_RAW}{number:04d}": array for number, array in enumerate(raw)}
+    return arrays | (dict(zip(_trained(model), raw, strict=True)) if raw else {})
 
 
 def judged(model: keras.Model) -> dict[str, npt.NDArray[np.generic]]:
@@ -63,10 +62,7 @@ def meant_infinite(model: keras.Model) -> frozenset[str]:
     Those are weights that hold one, such as a mask; and where one of them is trained, what goes by
     it: the raw weights, and all that the optimizer keeps, such as their average.
     """
-    trained = {
-        f"{_RAW}{number:04d}": _copy(variable)
-        for number, variable in enumerate(model.trainable_variables)
-    }
+    trained = {name: _copy(variable) for name, variable in _trained(model).items()}
     meant = _infinite(judged(model)) | (followed := _infinite(trained))
     return meant | (_beside(model).keys() if followed else frozenset())
 
@@ -91,12 +87,18 @@ def assign(model: keras.Model, arrays: Arrays) -> None:
     """
     variables = _judged(model) | _beside(model)
     if model.optimizer.use_ema:  # last: these are what is trained
-        variables |= {f"{_RAW}{n:04d}": v for n, v in enumerate(model.trainable_variables)}
+        variables |= _trained(model)
     forward.assign(variables, arrays)
 
 
 def _judged(model: keras.Model) -> dict[str, keras.Variable]:
     return {f"{runs.VALIDATED}{name}": each for name, each in forward.named_weights(model).items()}
+
+
+def _trained(model: keras.Model) -> dict[str, keras.Variable]:
+    """Return the variables that training changes, in its order, under the names of all weights."""
+    names = {id(each): name for name, each in forward.named_weights(model).items()}
+    return {f"{runs.TRAINED}{names[id(each)]}": each for each in model.trainable_variables}
 
 
 def _beside(model: keras.Model) -> dict[str, keras.Variable]:
