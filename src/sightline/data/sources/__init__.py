@@ -12,6 +12,7 @@ shards    .tar files in WebDataset's layout
 members   what is inside one of them
 arrays    images that are in memory, or mapped
 table     a CSV, TSV or parquet table that names files and labels
+beside    what else a table knows of the images: age, sex, scanner ...
 files     images without labels, for prediction
 source    one door for every form of labelled images
 """
@@ -19,6 +20,7 @@ source    one door for every form of labelled images
 from __future__ import annotations
 
 from sightline.data.sources.arrays import index_arrays
+from sightline.data.sources.beside import columns_beside
 from sightline.data.sources.checks import check_classes
 from sightline.data.sources.files import scan_files
 from sightline.data.sources.folders import scan_folder, scan_splits
@@ -33,6 +35,7 @@ __all__ = [
     "SourceOptions",
     "TableColumns",
     "check_classes",
+    "columns_beside",
     "index_arrays",
     "index_folder",
     "read_source",

@@ -119,7 +119,7 @@ def _read(table: TableColumns) -> dict[str, list[str]]:
         "split": table.split_col,
         "fold": table.fold_col,
     }
-    frame = _open(table.path)
+    frame = open_table(table.path)
     for column in wanted.values():
         if column is not None and column not in frame.columns:
             raise DataError(
@@ -128,13 +128,18 @@ def _read(table: TableColumns) -> dict[str, list[str]]:
     if not len(frame):
         raise DataError(f"{table.path} has no rows below its header. Give one row an image.")
     return {
-        name: _as_text(table.path, frame[column])
+        name: as_text(table.path, frame[column])
         for name, column in wanted.items()
         if column is not None
     }
 
 
-def _as_text(path: Path, column: pl.Series) -> list[str]:
+def as_text(path: Path, column: pl.Series) -> list[str]:
+    """Return a column as text without spaces around it; an empty cell is "".
+
+    Raises:
+        DataError: It holds lists or the like.
+    """
     if column.dtype.is_nested():
         raise DataError(
             f"{path}, column {column.name!r}, holds {column.dtype}. Give one text or number a row."
@@ -142,7 +147,12 @@ def _as_text(path: Path, column: pl.Series) -> list[str]:
     return column.cast(pl.String).fill_null("").str.strip_chars().to_list()
 
 
-def _open(path: Path) -> pl.DataFrame:
+def open_table(path: Path) -> pl.DataFrame:
+    """Return a .csv, .tsv or .parquet file; every cell of the first two is text.
+
+    Raises:
+        DataError: It is missing, cannot be read, or has another extension.
+    """
     extension = path.suffix.lower()
     if not path.is_file():
         raise DataError(f"there is no table {path}. Check the path for a typing error.")

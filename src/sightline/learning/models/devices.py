@@ -127,13 +127,16 @@ def shared_out(model: keras.Model, array: Array) -> Any:
     )
 
 
-def predict(model: keras.Model, images: npt.NDArray[np.float32]) -> Array:
-    """Return what a model puts out for a batch: (B, units), whatever shares it."""
+def predict(model: keras.Model, images: npt.NDArray[np.float32]) -> list[Array]:
+    """Return each output of a model for a batch, (B, units), whatever shares the batch."""
     devices = count(model)
     if devices == 1:
-        return np.asarray(model.predict_on_batch(images))
-    whole = filled(images, -(-len(images) // devices) * devices)
-    return np.asarray(model.predict_on_batch(shared_out(model, whole)))[: len(images)]
+        found = model.predict_on_batch(images)
+    else:
+        whole = filled(images, -(-len(images) // devices) * devices)
+        found = model.predict_on_batch(shared_out(model, whole))
+    outputs = found if isinstance(found, list | tuple) else [found]
+    return [np.asarray(output)[: len(images)] for output in outputs]
 
 
 def _mirrored(recipe: Recipe, model: keras.Model | None) -> Devices | None:

@@ -24,12 +24,28 @@ def forward(
 ) -> npt.NDArray[np.float32]:
     """Return the probabilities of one batch: (B, K) float32, rows summing to 1.
 
+    Args:
+        model: Output (B, 1) sigmoid or (B, K) softmax.
+        images: (B, H, W, C) float32, scaled as in training; B at most `batch_size`.
+        batch_size: The fixed size of a step.
+
+    Raises:
+        RunError: There is not enough memory for it.
+    """
+    return forward_seeing(model, images, batch_size=batch_size)[0]
+
+
+def forward_seeing(
+    model: keras.Model, images: npt.NDArray[np.float32], *, batch_size: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Return the probabilities of one batch, and what a second output says of it, if there is one.
+
     A smaller batch is filled up to `batch_size` with black images, so that every step has one
     shape and nothing is compiled twice.
 
     Args:
-        model: Output (B, 1) sigmoid or (B, K) softmax.
-        images: (B, H, W, C) float32, scaled as in training; B at most `batch_size`.
+        model: As `forward`; with a second output (B, F) where `embedding.with_embedding` made it.
+        images: As `forward`.
         batch_size: The fixed size of a step.
 
     Raises:
@@ -42,10 +58,12 @@ def forward(
     size, height, width = images.shape[:3]
     work = f"to predict {size} images of {height}x{width} at a time (train.batch_size)"
     with lacking.told_of(work, "End other programs that take it, or use a machine with more."):
-        output = np.asarray(devices.predict(model, images), np.float32)[:count]
+        output, *seen = (
+            np.asarray(each, np.float32)[:count] for each in devices.predict(model, images)
+        )
     if output.shape[1] == 1:
-        return np.concatenate([1 - output, output], axis=1)
-    return output
+        output = np.concatenate([1 - output, output], axis=1)
+    return output, seen[0] if seen else None
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
