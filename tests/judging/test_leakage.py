@@ -87,3 +87,9 @@ def test_the_same_predictions_give_the_same_intervals(
 def test_arrays_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must both be \(4,\), got \(3,\) and \(4,\)"):
         leak_effect(predictions_of(np.ones(4, bool)), np.zeros(3, bool), np.arange(4))
+
+
+def test_few_clean_images_are_too_few_to_say() -> None:
+    effect = leak_effect(predictions_of(np.ones(60, bool)), np.arange(60) < 40, np.arange(60))
+    assert effect.whole["accuracy"].low is not None
+    assert effect.clean["accuracy"].note == "too few to say: 20 images, 30 are needed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,49 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sightline.records.calibration import Calibration
 from sightline.records.decision import MOST_PROBABLE, Decision
+from sightline.records.interval import Interval, intervals_of
+from sightline.records.operating import OperatingPoint
+from sightline.records.prediction_sets import PredictionSets
+from sightline.records.slices import Slice
 from sightline.records.splitnames import Weights
 
 _CAUTIONS = {
     "validation": "the split that chose the weights: optimistic",
     "train": "the images it was trained on: says nothing about new ones",
 }
-
-
-def rounded(value: float | None, decimals: int = 4, *, percent: bool = False) -> str:
-    """Return a figure as text; never a perfect 1 or 0 that only rounding made.
-
-    Args:
-        value: None, NaN and infinity give a dash.
-        decimals: After the point, of the percentage where it is one.
-        percent: Show 0..1 as 0%..100%.
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    whole, sign = (100.0, "%") if percent else (1.0, "")
-    text, least = f"{whole * value:.{decimals}f}", 10.0**-decimals
-    if 0 < value < 1 and text == f"{whole:.{decimals}f}":
-        return f"> {whole - least:.{decimals}f}{sign}"
-    if 0 < value < 1 and text == f"{0:.{decimals}f}":
-        return f"< {least:.{decimals}f}{sign}"
-    return text + sign
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure and how sure it is.
-
-    Attributes:
-        value: Of the records themselves.
-        low: Where its 95 % interval begins; None where there are too few records to say.
-        high: Where it ends; None with `low`.
-        note: Why there is no interval, as "too few to say: 12 images, 30 are needed".
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +55,6 @@ class ClassScores:
         if metrics is None:
             metrics = {key: plain[key] for key in plain if key not in ("name", "count")}
         return cls(plain["name"], plain["count"], metrics, intervals_of(plain.get("intervals", {})))
-
-
-def intervals_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Interval]:
-    """Return the intervals that `dataclasses.asdict` made plain, by metric."""
-    return {name: Interval(**values) for name, values in plain.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +108,11 @@ class Evaluation:
             most frequent class, or always the shares of the classes.
         groups: How many whole groups were resampled for the intervals; 0 where images were.
         decision: How probabilities became classes.
+        calibration: How far the probabilities can be believed; None where there was no other split
+            to fit a temperature on.
+        sets: How sets of classes did that hold the true one as often as asked; None likewise.
+        points: What thresholds that were chosen on validation come to here; () without any.
+        slices: The figures of parts of the records, where that was asked for.
     """
 
     source: str
@@ -166,6 +134,10 @@ class Evaluation:
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     groups: int = 0
     decision: Decision = MOST_PROBABLE
+    calibration: Calibration | None = None
+    sets: PredictionSets | None = None
+    points: tuple[OperatingPoint, ...] = ()
+    slices: tuple[Slice, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -201,12 +173,17 @@ class Evaluation:
         plain["intervals"] = {name: asdict(each) for name, each in self.intervals.items()}
         plain["baselines"] = {name: dict(each) for name, each in self.baselines.items()}
         plain["decision"] = self.decision.to_dict()
+        plain["calibration"] = self.calibration.to_dict() if self.calibration else None
+        plain["sets"] = self.sets.to_dict() if self.sets else None
+        plain["points"] = [point.to_dict() for point in self.points]
+        plain["slices"] = [each.to_dict() for each in self.slices]
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation that `to_dict` wrote."""
         effect, decision = plain.get("leak_effect"), plain.get("decision")
+        calibration, sets = plain.get("calibration"), plain.get("sets")
         return cls(
             **{
                 **plain,
@@ -215,5 +192,9 @@ class Evaluation:
                 "confusion": np.asarray(plain["confusion"], np.int64),
                 "intervals": intervals_of(plain.get("intervals", {})),
                 "decision": Decision.from_dict(decision) if decision else MOST_PROBABLE,
+                "calibration": Calibration.from_dict(calibration) if calibration else None,
+                "sets": PredictionSets.from_dict(sets) if sets else None,
+                "points": tuple(map(OperatingPoint.from_dict, plain.get("points", ()))),
+                "slices": tuple(map(Slice.from_dict, plain.get("slices", ()))),
             }
         )

@@ -213,14 +213,17 @@ class Predictions:
         result[readable] = self.decision.choose(self.probabilities[readable])
         return result
 
+    @staticmethod
+    def probability_columns(class_names: Sequence[str]) -> list[str]:
+        """Return what the columns of probabilities are called in a table."""
+        return [f"{_PROBABILITY_PREFIX}{name}" for name in class_names]
+
     def to_table(self) -> pl.DataFrame:
         """Return one row a record: ids, prediction, and a column `p_CLASS` for each class."""
         predicted = self.predicted_indices()
         names = [None if index < 0 else self.class_names[index] for index in predicted]
-        probabilities = {
-            f"{_PROBABILITY_PREFIX}{name}": self.probabilities[:, column]
-            for column, name in enumerate(self.class_names)
-        }
+        columns = enumerate(self.probability_columns(self.class_names))
+        probabilities = {name: self.probabilities[:, column] for column, name in columns}
         return pl.DataFrame(
             {
                 "record_id": self.table["record_id"],

@@ -1,0 +1,214 @@
+"""Which figures get an interval, from what, and which are told that there are too few records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.judging.evaluation.figures import OVERALL, Figures
+from sightline.judging.evaluation.losses import LARGEST_LOSS
+from sightline.judging.evaluation.resampling import (
+    ENOUGH_GROUPS,
+    ENOUGH_RECORDS,
+    Resampling,
+    interval,
+    jackknife,
+    t_quantile,
+    wilson,
+)
+from sightline.records import Interval
+
+Floats = npt.NDArray[np.float64]
+Key = tuple[int, str]
+ENOUGH_ANSWERS = 10  # predictions of a class, for an interval of a figure that they decide
+_TAIL = 0.025
+_NOTHING = 1e-300  # so that no gap at all is not divided by
+_MOST_ERROR = (
+    4.0  # times the calibration error found; beyond it no end of an interval is looked for
+)
+_HALVINGS = 15  # of the steps to such an end: a ten-thousandth of the error found
+
+_AREAS = frozenset({"roc_auc", "average_precision"})
+_OF_ANSWERS = frozenset({"accuracy", "balanced_accuracy", "precision", "f1", "mcc", "cohen_kappa"})
+_OF_EVERY_CLASS = frozenset(
+    {"balanced_accuracy", "macro_precision", "macro_recall", "macro_specificity", "macro_f1",
+     "roc_auc", "average_precision"}
+)  # fmt: skip
+_OF_SECOND = frozenset({"precision", "recall", "specificity", "f1", "mcc", "cohen_kappa"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """What the figures rest on.
+
+    Attributes:
+        names: (K,) the classes.
+        confusion: (K, K) counts, row = true class.
+        units: (K,) records or, where they are resampled, groups with a record of each class.
+        others: (K,) records or groups with a record of another class.
+        total: Records or groups in all.
+        grouped: Whether groups are resampled.
+    """
+
+    names: tuple[str, ...]
+    confusion: npt.NDArray[np.int64]
+    units: npt.NDArray[np.int64]
+    others: npt.NDArray[np.int64]
+    total: int
+    grouped: bool
+
+    @classmethod
+    def of(
+        cls, sample: Resampling, names: tuple[str, ...], confusion: npt.NDArray[np.int64]
+    ) -> Basis:
+        """Return the basis of the figures of resampled records."""
+        total = int(sample.sizes.sum())
+        held = np.zeros((total, len(names)), np.bool_)
+        held[sample.units, sample.labels] = True
+        alone = held.sum(axis=1) == 1
+        others = total - (held & alone[:, np.newaxis]).sum(axis=0)
+        return cls(names, confusion, held.sum(axis=0), others, total, sample.grouped)
+
+    def needed(self, key: Key) -> list[int]:
+        """Return the classes that a figure rests on; empty where it rests on all records alike."""
+        index, name = key
+        if index != OVERALL:
+            return [index]
+        if len(self.names) == 2 and name in _OF_SECOND:
+            return [1]
+        present = np.flatnonzero(self.confusion.sum(axis=1))
+        return present.tolist() if name in _OF_EVERY_CLASS else []
+
+    def least(self, key: Key) -> int:
+        """Return how many independent records or groups a figure rests on at least."""
+        sides = [min(self.units[index], self.others[index]) for index in self.needed(key)]
+        return int(min(sides, default=self.total))
+
+    def smallest(self) -> int:
+        """Return the records or groups of the smallest class; of a tiny one as if it had 10."""
+        return max(ENOUGH_GROUPS, int(self.units[self.units > 0].min()))
+
+    def too_few(self, key: Key) -> str:
+        """Return why there is no interval for a figure; "" where there are enough records."""
+        counts, total = self.confusion.sum(axis=1), int(self.confusion.sum())
+        if total < ENOUGH_RECORDS:
+            return _note(total, "images", ENOUGH_RECORDS)
+        if self.grouped and self.total < ENOUGH_GROUPS:
+            return _note(self.total, "groups", ENOUGH_GROUPS)
+        for index in self.needed(key):
+            whose = "" if key[0] == index else f" of {self.names[index]}"
+            if counts[index] < ENOUGH_RECORDS:
+                return _note(int(counts[index]), f"images{whose}", ENOUGH_RECORDS)
+            if total - counts[index] < ENOUGH_RECORDS:
+                return _note(int(total - counts[index]), "images of other classes", ENOUGH_RECORDS)
+            if self.grouped and self.units[index] < ENOUGH_GROUPS:
+                return _note(int(self.units[index]), f"groups{whose}", ENOUGH_GROUPS)
+            if self.grouped and self.others[index] < ENOUGH_GROUPS:
+                return _note(int(self.others[index]), "groups of other classes", ENOUGH_GROUPS)
+            answers = int(self.confusion[:, index].sum())
+            if answers < ENOUGH_ANSWERS and key[1].removeprefix("macro_") in _OF_ANSWERS:
+                called = f"images were called {self.names[index]}"
+                return _note(answers, called, ENOUGH_ANSWERS)
+        return ""
+
+    def proportion(self, key: Key) -> Interval | None:
+        """Return Wilson's interval where a figure is a proportion of independent records."""
+        index, name = key
+        if index == OVERALL:
+            index = 1 if len(self.names) == 2 else OVERALL
+        if self.grouped or index == OVERALL or name not in ("recall", "specificity"):
+            return None
+        own = self.confusion[index]
+        if name == "recall":
+            right, count = int(own[index]), int(own.sum())
+        else:
+            count = int(self.confusion.sum() - own.sum())
+            right = count - int(self.confusion[:, index].sum() - own[index])
+        return Interval(right / count, *wilson(right / count, count))
+
+
+def intervals(figures: Figures, sample: Resampling, basis: Basis) -> dict[Key, Interval]:
+    """Return the interval of every figure that is defined.
+
+    Args:
+        figures: Of the records.
+        sample: How to resample the records.
+        basis: What the figures rest on.
+    """
+    count = len(figures.names)
+    (values,), (gaps,) = figures.split(figures.whole()[np.newaxis])
+    drawn, drawn_gaps = figures.split(sample.drawn(figures))
+    errors, doubts = jackknife(sample, sample.left_out(figures)[:, :count])
+    found: dict[Key, Interval] = {}
+    for column, key in enumerate(figures.names):
+        value = float(values[column])
+        if np.isnan(value):
+            continue
+        if proportion := basis.proportion(key):
+            found[key] = proportion
+        elif note := basis.too_few(key):
+            found[key] = Interval(value, None, None, note)
+        elif key[1] == "calibration_error" and value > 0:
+            noise = drawn_gaps[:, key[0]] - gaps[key[0]]
+            units = basis.smallest() if key[0] == OVERALL else basis.least(key)
+            wide = t_quantile(units - 1) / t_quantile(np.inf)
+            found[key] = _calibration_interval(value, gaps[key[0]], noise * wide)
+        else:
+            found[key] = interval(
+                value, drawn[:, column], units=basis.least(key), bounds=_bounds(key, basis),
+                error=float(errors[column]), doubt=float(doubts[column]), area=key[1] in _AREAS,
+            )  # fmt: skip
+    return found
+
+
+def _bounds(key: Key, basis: Basis) -> tuple[float, float]:
+    index, name = key
+    if name in ("mcc", "cohen_kappa"):
+        return -1.0, 1.0
+    if name == "brier" and index == OVERALL and len(basis.names) > 2:
+        return 0.0, 2.0
+    return 0.0, LARGEST_LOSS if name == "log_loss" else 1.0
+
+
+def _calibration_interval(value: float, gaps: Floats, noise: Floats) -> Interval:
+    """Return the interval of an expected calibration error, which chance alone makes larger.
+
+    Of all multiples of the gaps found, those are held for which the error found is neither among
+    the smallest nor among the largest 2.5 % of what such gaps and the noise would show together
+    (test inversion along one family: Hansen, The Grid Bootstrap, 1999). It reaches to 0 where noise
+    alone could have made the error, and always holds the error found. Noise adds least to gaps that
+    are spread as it is itself; as the true ones may be so, the upper end is theirs where larger.
+
+    Args:
+        value: The error found: the sum of the absolute gaps.
+        gaps: (BINS,).
+        noise: (R, BINS) how far the gaps of each resample are from these.
+    """
+    spread = np.sign(gaps) * noise.std(axis=0)
+    low = _largest_error(value, gaps, noise, 1 - _TAIL)
+    high = max(_largest_error(value, each, noise, _TAIL) for each in (gaps, spread))
+    return Interval(value, min(value, low), min(1.0, max(value, high)))
+
+
+def _largest_error(value: float, gaps: Floats, noise: Floats, tail: float) -> float:
+    """Return the largest error of gaps of this shape that shows no more than the value in a tail.
+
+    Args:
+        value: The error found.
+        gaps: (BINS,) in any unit.
+        noise: (R, BINS).
+        tail: The share of the resamples that show at most the value.
+    """
+    shape = gaps / max(float(np.abs(gaps).sum()), _NOTHING)
+    low, high = 0.0, min(1.0, _MOST_ERROR * value)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        shown = np.quantile(np.abs(middle * shape + noise).sum(axis=1), tail)
+        low, high = (middle, high) if shown <= value else (low, middle)
+    return low
+
+
+def _note(count: int, what: str, needed: int) -> str:
+    return f"too few to say: {count} {what}, {needed} are needed"
