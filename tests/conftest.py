@@ -116,6 +116,41 @@ def run(trained: sl.Run, tmp_path: Path) -> sl.Run:
 
 
 @pytest.fixture(scope="session")
+def doubting(tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
+    """A finished run that is often wrong: 180 images of two classes that are much alike.
+
+    60 are validation, 60 test; nothing was judged. It keeps an average of its weights, and must
+    not be changed.
+    """
+    folder, rng = tmp_path_factory.mktemp("data") / "alike", np.random.default_rng(3)
+    for number, name in enumerate(("benign", "malignant")):
+        (folder / name).mkdir(parents=True)
+        for image in range(90):
+            pixels = rng.integers(0, 100, (_SIDE, _SIDE, 3)) + rng.integers(0, 90) + 40 * number
+            (folder / name / f"{name[0]}{image:02d}.png").write_bytes(
+                encode_png(pixels.astype(np.uint8))
+            )
+    changes = {
+        "train.epochs": 3, "train.batch_size": 20, "model.width": 4, "data.validation": 1 / 3,
+        "data.test": 1 / 3, "train.weight_average": 0.5,
+    }  # fmt: skip
+    return sl.train(
+        folder,
+        recipe="basic",
+        changes=changes,
+        out=tmp_path_factory.mktemp("runs") / "doubting",
+        only_train=True,
+        progress=sl.Silent(),
+    )
+
+
+@pytest.fixture
+def doubter(doubting: sl.Run, tmp_path: Path) -> sl.Run:
+    """A copy of `doubting` that a test may change."""
+    return sl.open_run(shutil.copytree(doubting.path, tmp_path / "doubter"))
+
+
+@pytest.fixture(scope="session")
 def put_manifest() -> PutManifest:
     """Return a function that gives a run another manifest, known to it, and opens it again."""
 

@@ -23,8 +23,10 @@ SOURCE = Path(sl.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 VERBS = (
     "audit",
+    "diagnose",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "find_learning_rate",
     "import_model",

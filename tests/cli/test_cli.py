@@ -19,7 +19,7 @@ import typer
 from typer.testing import CliRunner
 
 import sightline as sl
-from sightline.cli import judging, training
+from sightline.cli import showing, training
 from sightline.cli.app import app
 
 MakePhotos = Callable[..., Path]
@@ -84,8 +84,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted(COMMANDS) == [
-        "adopt", "audit", "cache", "demo", "doctor", "evaluate", "export", "import", "lr-find",
-        "predict", "preview", "recipes", "report", "runs", "scan", "split", "train",
+        "adopt", "audit", "cache", "compare", "demo", "diagnose", "doctor", "evaluate", "explain",
+        "export", "import", "lr-find", "predict", "preview", "recipes", "report", "runs", "scan",
+        "split", "train",
     ]  # fmt: skip
 
 
@@ -440,7 +441,7 @@ def almost_perfect(run: sl.Run) -> sl.Evaluation:
 def test_rounding_makes_no_figure_of_evaluate_perfect(
     run: sl.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judging.show(almost_perfect(run))
+    showing.show(almost_perfect(run))
     assert "accuracy           > 0.9999" in capsys.readouterr().out
 
 
@@ -470,8 +471,9 @@ def test_runs_of_an_empty_folder_are_none(here: Path) -> None:
 
 def test_runs_are_listed_with_their_figures(trained: sl.Run) -> None:
     header, row = shown("runs", trained.path.parent).splitlines()
-    assert header.split()[:4] == ["run", "state", "recipe", "images"]
-    assert row.split()[:5] == [str(trained.path), "finished", "basic", "20", "2"]
+    assert header.split()[:5] == ["run", "state", "recipe", "parameters", "images"]
+    parameters = f"{trained.summary.parameters:,}"
+    assert row.split()[:6] == [str(trained.path), "finished", "basic", parameters, "20", "2"]
 
 
 def test_runs_speak_json(run: sl.Run) -> None:
@@ -555,7 +557,8 @@ def test_errors_name_a_path_to_the_letter(here: Path) -> None:
 def test_classes_are_printed_to_the_letter_by_every_command(odd: Path, quick: Settings) -> None:
     text = shown("train", odd, "--recipe", "basic", *options(quick), "--out", "[b]run")
     assert "Report: [b]run/report.html" in text
-    *_, header, _, _, _ = shown("evaluate", "[b]run").splitlines()
+    lines = shown("evaluate", "[b]run").splitlines()
+    header = lines[lines.index("confusion matrix (row: true class, column: predicted)") + 1]
     assert header.split() == [":dog:", "[red]a", "é[b]"]
 
 

@@ -22,6 +22,7 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.open: list[str] = []
         self.faults: list[str] = []
+        self.comments: list[str] = []
         self.feed(source)
         self.close()
         self.faults += [f"{tag} is never closed" for tag in self.open]
@@ -43,6 +44,15 @@ class Page(HTMLParser):
     def handle_data(self, text: str) -> None:
         if not {"style", "title"} & set(self.open):
             self.words.append(text)
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.comments.append(data)
+
+    def handle_pi(self, data: str) -> None:
+        self.comments.append(data)
 
     @property
     def text(self) -> str:

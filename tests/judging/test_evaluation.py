@@ -17,7 +17,6 @@ from sightline.judging.evaluation import (
     ranked,
     scores_from_confusion,
     validation_scores,
-    worst_mistakes,
 )
 from sightline.records import Decision, Evaluation, Predictions
 
@@ -333,24 +332,6 @@ def test_a_negative_class_index_is_refused():
 
 def test_an_empty_confusion_matrix_scores_zero():
     assert set(scores_from_confusion(np.zeros((3, 3), np.int64)).values()) == {0.0}
-
-
-def test_the_worst_mistakes_come_first(make_predictions):
-    found = worst_mistakes(make_predictions(), 10)
-    assert [m.probability for m in found] == sorted((m.probability for m in found), reverse=True)
-
-
-def test_mistakes_hold_no_right_prediction(make_predictions):
-    predictions = make_predictions()
-    labels, guessed, _ = arrays(predictions)
-    found = worst_mistakes(predictions, len(predictions))
-    assert len(found) == (labels != guessed).sum()
-    assert all(mistake.label != mistake.predicted for mistake in found)
-
-
-def test_a_negative_number_of_mistakes_is_refused(make_predictions):
-    with pytest.raises(ValueError, match="count must be 0 or more, got -1"):
-        worst_mistakes(make_predictions(), -1)
 
 
 NAMES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc")

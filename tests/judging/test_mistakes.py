@@ -82,3 +82,10 @@ def test_an_unknown_class_is_refused():
 def test_a_negative_count_is_refused():
     with pytest.raises(ValueError, match="count must be 0 or more, got -1"):
         least_certain(FIVE, -1)
+
+
+def test_every_wrong_prediction_is_listed_and_no_right_one(make_predictions):
+    predictions = make_predictions()
+    wrong = predictions.label_indices() != predictions.predicted_indices()
+    found = most_confident_errors(predictions, len(predictions))
+    assert {each.record_id for each in found} == set(predictions.table["record_id"].filter(wrong))

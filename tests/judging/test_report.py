@@ -11,7 +11,7 @@ import pytest
 from reading_pages import HOSTILE, Page, picture
 
 from sightline.judging.evaluation import evaluate
-from sightline.judging.reports import Mistakes, ReportContents, render
+from sightline.judging.reports import Example, Mistakes, ReportContents, render
 from sightline.records import Evaluation, Finding, History, LayerSummary, ModelSummary, Picture
 
 FACT = "a & b"
@@ -46,7 +46,9 @@ def contents(evaluation: Evaluation) -> ReportContents:
         evaluations=[evaluation],
         summary=ModelSummary((LayerSummary("first", "Conv2D", (62, 62, 8), 224),), 224, 224),
         augmented=[picture("cat"), picture("dog", width=20)],
-        mistakes=[Mistakes("test", 50, [picture("cat taken for dog\n99.1 % sure\ncat/0001.png")])],
+        mistakes=[
+            Mistakes("test", 50, [Example(picture("cat taken for dog\n99.1 % sure\ncat/0001.png"))])
+        ],
         findings=[
             Finding(
                 "small-split",
@@ -122,9 +124,9 @@ def test_every_link_of_the_contents_leads_somewhere(page):
 def test_every_picture_has_words_for_those_who_cannot_see_it(page):
     alts = [image["alt"] for image in page.all("img")]
     assert alts == [
+        "Wrongly classified image: cat taken for dog\n99.1 % sure\ncat/0001.png",
         "Training image after random changes: cat",
         "Training image after random changes: dog",
-        "Wrongly classified image: cat taken for dog\n99.1 % sure\ncat/0001.png",
     ]
 
 
@@ -139,7 +141,7 @@ def test_pictures_are_inside_the_page(page):
 
 
 def test_tiny_pictures_are_enlarged_without_smoothing(page):
-    assert [image.get("class") for image in page.all("img")] == [None, "tiny", None]
+    assert [image.get("class") for image in page.all("img")] == [None, None, "tiny"]
 
 
 def test_headings_skip_no_level(page):
@@ -182,7 +184,7 @@ def test_images_that_could_not_be_read_are_told(nothing, evaluation):
 
 
 def test_a_figure_that_is_not_defined_is_a_dash(nothing, evaluation):
-    odd = dataclasses.replace(evaluation, metrics={"roc_auc": None})
+    odd = dataclasses.replace(evaluation, metrics={"roc_auc": None}, intervals={})
     assert "ROC AUC chance that an image of a class is ranked above one that is not –" in (
         shown(nothing, evaluations=[odd]).text
     )
@@ -193,7 +195,8 @@ def test_a_figure_that_is_not_defined_is_a_dash(nothing, evaluation):
     [(1.0, "1.0000"), (0.99999, "> 0.9999"), (1e-6, "< 0.0001"), (0.0, "0.0000")],
 )
 def test_rounding_makes_no_score_perfect(nothing, evaluation, value, words):
-    page = shown(nothing, evaluations=[dataclasses.replace(evaluation, metrics={"f1": value})])
+    odd = dataclasses.replace(evaluation, metrics={"f1": value}, intervals={})
+    page = shown(nothing, evaluations=[odd])
     assert f"harmonic mean of precision and recall, for “dog” {words}" in page.text
 
 
@@ -281,7 +284,7 @@ def test_a_hostile_name_is_shown_and_does_nothing(contents, make_predictions):
         manifest_counts=counts((HOSTILE, 1, 1, 1, 3)),
         evaluations=[hostile],
         augmented=[picture(HOSTILE)],
-        mistakes=[Mistakes(HOSTILE, 2, [picture(HOSTILE)], HOSTILE)],
+        mistakes=[Mistakes(HOSTILE, 2, [Example(picture(HOSTILE))], HOSTILE)],
         findings=[Finding(HOSTILE, "info", HOSTILE, {HOSTILE: [HOSTILE]}, HOSTILE)],
         reproduce=[f"sightline train {HOSTILE}"],
     )

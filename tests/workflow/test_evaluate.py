@@ -97,6 +97,65 @@ def test_a_file_that_cannot_be_read_is_counted_apart(run: sl.Run, other: Path) -
     assert (judged.count, judged.unreadable) == (9, 1)
 
 
+@pytest.mark.parametrize(("weights", "epoch"), [("best", 2), ("last", 2), ("average", 2)])
+def test_each_kind_of_weights_can_be_judged(weights: Any, epoch: int, doubter: sl.Run) -> None:
+    judged = sl.evaluate(doubter, weights=weights, progress=QUIET)
+    assert (judged.weights, judged.epoch) == (weights, epoch)
+    assert [(each.source, each.weights) for each in doubter.evaluations] == [("test", weights)]
+
+
+def test_the_average_is_not_what_training_left(doubter: sl.Run) -> None:
+    last, average = (
+        sl.evaluate(doubter, weights=weights, progress=QUIET) for weights in ("last", "average")
+    )
+    assert last.metrics["log_loss"] != average.metrics["log_loss"]
+    assert doubter.history["raw_val_loss"][-1] != doubter.history["val_loss"][-1]
+
+
+def test_an_average_that_was_not_kept_is_told_plainly(run: sl.Run) -> None:
+    with pytest.raises(sl.RunError, match=r"keeps no average .* train\.weight_average=0\.99"):
+        sl.evaluate(run, weights="average", progress=QUIET)
+
+
+# --- figures of an earlier Sightline ---------------------------------------------------
+
+
+@pytest.fixture
+def older(run: sl.Run) -> sl.Run:
+    """A run whose figures were written before there were intervals."""
+    path = run.path / "evaluation.json"
+    entries = json.loads(path.read_text("utf-8"))["evaluations"]
+    later = (
+        "intervals", "baselines", "groups", "decision", "calibration", "sets", "points", "slices",
+    )  # fmt: skip
+    for entry in entries:
+        for name in later:
+            del entry[name]
+        entry["classes"] = [
+            {name: scores[name] for name in ("name", "count")}
+            | {name: scores["metrics"][name] for name in ("precision", "recall", "f1", "roc_auc")}
+            for scores in entry["classes"]
+        ]
+    write_sealed(path, {"evaluations": entries})
+    return run
+
+
+def test_older_figures_are_opened(older: sl.Run, trained: sl.Run) -> None:
+    (judged, known) = (run.evaluations[-1] for run in (older, trained))
+    assert judged.metrics == known.metrics
+    assert judged.classes[0].metrics["recall"] == known.classes[0].metrics["recall"]
+    assert judged.intervals == {}
+
+
+def test_older_figures_are_reported(older: sl.Run) -> None:
+    assert "Test accuracy" in sl.report(older, progress=QUIET).read_text("utf-8")
+
+
+def test_older_figures_stand_beside_new_ones(older: sl.Run) -> None:
+    sl.evaluate(older, weights="last", progress=QUIET)
+    assert len(kept(older)) == 3
+
+
 # --- external sets ---------------------------------------------------------------------
 
 
@@ -293,6 +352,42 @@ def test_images_that_are_gone_are_an_error_that_says_so(moved: sl.Run) -> None:
         sl.evaluate(moved, progress=QUIET)
 
 
+def without_images(run: sl.Run, put_manifest: PutManifest, where: Path, split: str) -> sl.Run:
+    """Copy the images of a run elsewhere, all but those of a split."""
+    own = run.manifest
+    shutil.copytree(own.root, where)
+    for record_id in own.of_split(split)["record_id"]:  # type: ignore[arg-type]
+        (where / record_id).unlink()
+    return put_manifest(run, sl.Manifest.make(where, own.table))
+
+
+def test_without_validation_images_the_test_split_is_judged_and_nothing_chosen(
+    doubter: sl.Run, put_manifest: PutManifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = without_images(doubter, put_manifest, tmp_path / "some", "validation")
+    judged = sl.evaluate(run)
+    assert (judged.count, judged.calibration, judged.sets) == (60, None, None)
+    assert "No validation image" in capsys.readouterr().out
+    assert not (run.path / "predictions" / "validation-best.parquet").exists()
+
+
+def test_without_validation_images_no_threshold_can_be_chosen(
+    doubter: sl.Run, put_manifest: PutManifest, tmp_path: Path
+) -> None:
+    run = without_images(doubter, put_manifest, tmp_path / "some", "validation")
+    with pytest.raises(sl.DataError, match=r"none of the validation images .* choose 'f1' on"):
+        sl.evaluate(run, threshold="f1", progress=QUIET)
+
+
+def test_without_test_images_the_validation_split_is_judged(
+    doubter: sl.Run, put_manifest: PutManifest, tmp_path: Path
+) -> None:
+    run = without_images(doubter, put_manifest, tmp_path / "some", "test")
+    assert sl.evaluate(run, split="validation", progress=QUIET).count == 60
+    with pytest.raises(sl.DataError, match=r"not one of 60 images of .*some could be read"):
+        sl.evaluate(run, progress=QUIET)
+
+
 # --- report ----------------------------------------------------------------------------
 
 
@@ -322,13 +417,13 @@ def test_a_report_of_a_run_without_an_epoch_is_still_written(run: sl.Run) -> Non
 def test_the_headline_is_about_the_best_weights_whatever_was_judged_first(run: sl.Run) -> None:
     sl.evaluate(run, weights="last", progress=QUIET)
     sl.evaluate(run, weights="best", progress=QUIET)
-    assert "with the weights of the last epoch" not in sl.report(run).read_text("utf-8")
+    assert "with the weights as training left them" not in sl.report(run).read_text("utf-8")
 
 
 def test_a_headline_about_the_last_weights_says_so(run: sl.Run) -> None:
     (run.path / "evaluation.json").unlink()
     sl.evaluate(run, weights="last", progress=QUIET)
-    assert "with the weights of the last epoch" in sl.report(run).read_text("utf-8")
+    assert "with the weights as training left them" in sl.report(run).read_text("utf-8")
 
 
 def test_a_report_tells_how_to_train_the_run_again(trained: sl.Run, tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ def test_training_alone_names_the_figures_that_are_older(judged: sl.Run, tmp_pat
 
 def test_the_same_weights_are_not_judged_again(judged: sl.Run, tmp_path: Path) -> None:
     lines, path = Lines(), Path(shutil.copytree(judged.path, tmp_path / "run"))
-    run = sl.train(resume=path, changes={"stop.patience": 5}, progress=lines)
-    assert run.recipe.stop.patience == 5  # which is another recipe, and so another fingerprint
+    run = sl.train(resume=path, changes={"stop.patience": 7}, progress=lines)
+    assert run.recipe.stop.patience == 7  # which is another recipe, and so another fingerprint
     assert [each.to_dict() for each in run.evaluations] == [
         each.to_dict() for each in judged.evaluations
     ]
@@ -118,3 +118,23 @@ def test_a_run_that_died_before_it_was_judged_again_is_judged_when_resumed(
     sl.train(resume=path, changes=MORE, only_train=True, progress=sl.Silent())
     run = sl.train(resume=path, progress=sl.Silent())
     assert figures(run).epoch == run.history.best_epoch
+
+
+def test_a_run_that_died_between_its_figures_and_its_report_gets_what_is_missing(
+    judged: sl.Run, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(judged.path, tmp_path / "run"))
+    shutil.rmtree(path / "explain")
+    for name in ("diagnosis.json", "report.html", "model_card.md"):
+        (path / name).unlink()
+    run = sl.train(resume=path, progress=sl.Silent())
+    assert [each.looks for each in run.evaluations] == [each.looks for each in judged.evaluations]
+    for name in ("explain", "diagnosis.json", "report.html", "model_card.md"):
+        assert (path / name).exists()
+
+
+def test_curves_that_went_on_are_diagnosed_anew(judged: sl.Run, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(judged.path, tmp_path / "run"))
+    before = (path / "diagnosis.json").stat().st_mtime_ns
+    sl.train(resume=path, changes={"stop.patience": 7}, progress=sl.Silent())
+    assert (path / "diagnosis.json").stat().st_mtime_ns > before

@@ -130,20 +130,24 @@ def test_rounding_makes_no_headline_perfect(run: sl.Run) -> None:
     kept = json.loads(path.read_text("utf-8"))
     for judged in kept["evaluations"]:
         judged["metrics"] |= {"accuracy": 0.9996, "balanced_accuracy": 0.9996}
+        judged |= {"intervals": {}, "baselines": {}}
     write_sealed(path, {"evaluations": kept["evaluations"]})
     assert "Test accuracy > 99.9%, balanced accuracy > 99.9% on 2 images." in headline(run)
 
 
 def test_a_headline_of_an_external_set_alone_is_about_it(run: sl.Run, swapped: Path) -> None:
-    assert re.search(rf"Accuracy \S+%, .* on 10 images of “{swapped}”\.$", headline(run))
+    assert re.search(rf"Accuracy \S+%.*, .* on 10 images of “{swapped}”;", headline(run))
+
+
+def test_a_headline_says_what_guessing_would_have_had(run: sl.Run, swapped: Path) -> None:
+    assert headline(run).endswith("; always the most frequent class would have 60.0%.")
 
 
 def test_a_headline_of_the_training_images_alone_says_what_they_are_worth(run: sl.Run) -> None:
     forget_figures(run)
     judge(run, split="train")
-    assert headline(run).endswith(
-        "on 16 images (the images it was trained on: says nothing about new ones)."
-    )
+    told = "on 16 images (the images it was trained on: says nothing about new ones);"
+    assert told in headline(run)
 
 
 def test_a_headline_says_how_many_images_of_an_external_set_were_trained_on(
@@ -161,3 +165,25 @@ def test_the_most_honest_figures_come_first(run: sl.Run, swapped: Path, photos: 
     headings = re.findall(r"Quality: (\S+)", words(run))
     assert headings == ["Test", f"…/{'/'.join(swapped.parts[-2:])}", "Validation",
                         f"…/{'/'.join(photos.parts[-2:])}", "Train"]  # fmt: skip
+
+
+# --- the model card --------------------------------------------------------------------
+
+
+def test_a_model_card_is_written_beside_the_report(run: sl.Run) -> None:
+    page = sl.report(run)
+    card = (page.parent / "model_card.md").read_text("utf-8")
+    assert f"# Model card for {run.name}" in card
+    assert "**Classes, in output order:** dark, light" in card
+
+
+def test_the_model_card_has_the_figures_of_the_report(run: sl.Run) -> None:
+    page = sl.report(run)
+    (judged,) = (each for each in run.evaluations if each.source == "test")
+    value = f"{judged.metrics['accuracy']:.6f}"
+    card = (page.parent / "model_card.md").read_text("utf-8")
+    assert f"- type: accuracy\n      value: {value}\n" in card
+
+
+def test_the_report_says_where_its_figures_end(run: sl.Run) -> None:
+    assert "Limits It knows the 2 classes it was trained on and nothing else" in words(run)

@@ -23,13 +23,16 @@ RUN_FOLDER = {
     "audit.json",
     "best.safetensors",
     "checkpoints",
+    "diagnosis.json",
     "evaluation.json",
     "events",
+    "explain",
     "history.jsonl",
     "history.png",
     "manifest.parquet",
     "manifest.parquet.npy",
     "model.json",
+    "model_card.md",
     "model.keras",
     "plan.txt",
     "predictions",
@@ -99,7 +102,11 @@ def test_the_last_checkpoint_is_complete(trained: sl.Run) -> None:
 
 def test_a_finished_run_has_predictions_of_validation_and_test(trained: sl.Run) -> None:
     found = names(trained.path / "predictions")
-    assert found == {"test-best.parquet", "validation-best.parquet"}
+    assert found == {
+        f"{split}-best{what}"
+        for split in ("validation", "test")
+        for what in (".parquet", "-review.csv")
+    }
 
 
 def test_a_finished_run_was_evaluated_on_validation_and_test(trained: sl.Run) -> None:

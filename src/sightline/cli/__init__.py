@@ -7,7 +7,10 @@ training  train, demo
 previewing preview
 models    export, import
 rates     lr-find
-judging   predict, evaluate, report
+diagnosing diagnose
+explaining explain
+judging   predict, evaluate, compare, report
+showing   figures as text
 about     runs, recipes, doctor
 cache     cache
 """

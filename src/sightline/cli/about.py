@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from sightline.errors import SightlineError
 from sightline.recipes import BUILTIN_NAMES, builtin_text
 from sightline.records import rounded
 from sightline.runs import Run, list_runs
+
+_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +30,7 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
     as_json: options.Json = False,
 ) -> None:
-    """List the runs in a folder: state, epochs, and how good each is."""
+    """List the runs in a folder: recipe, parameters, epochs, and how good each is."""
     opened, complaints = list_runs(folder)
     rows = []
     for run in opened:
@@ -88,20 +91,20 @@ def doctor(
 def _row(run: Run) -> dict[str, Any]:
     history = run.history
     best = history.best_epoch
-    accuracy = {
-        judged.source: judged.metrics.get("accuracy")
-        for judged in run.evaluations
-        if judged.weights == "best"
-    }
+    metrics: Mapping[str, float | None] = {}
+    for judged in run.evaluations:
+        if (judged.source, judged.weights) == ("test", "best"):
+            metrics = judged.metrics
     return {
         "run": str(run.path),
         "state": run.state,
         "recipe": run.recipe.name,
+        "parameters": run.summary.parameters,
         "images": run.facts.count or None,
         "epochs": len(history),
         "best epoch": None if best is None else best + 1,
         "val_loss": None if best is None else history["val_loss"][best],
-        "test accuracy": accuracy.get("test"),
+        **{f"test {name.replace('_', ' ')}": metrics.get(name) for name in _METRICS},
         "started": run.info["started"][:16].replace("T", " "),
     }
 
@@ -109,6 +112,8 @@ def _row(run: Run) -> dict[str, Any]:
 def _text(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     return rounded(value, 4) if isinstance(value, float) else str(value)
 
 

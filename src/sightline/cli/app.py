@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import sightline
-from sightline.cli import about, adopt, cache, data, judging, models, previewing, rates, training
+from sightline.cli import (
+    about,
+    adopt,
+    cache,
+    data,
+    diagnosing,
+    explaining,
+    judging,
+    models,
+    previewing,
+    rates,
+    training,
+)
 
 app = typer.Typer(
     name="sightline",
@@ -16,7 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for room in (training, data, judging, models, previewing, rates, cache, adopt, about):
+for room in (
+    training, data, judging, diagnosing, explaining, models, previewing, rates, cache, adopt, about,
+):  # fmt: skip
     room.add_to(app)
 
 

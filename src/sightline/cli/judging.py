@@ -1,25 +1,78 @@
-"""predict, evaluate, report."""
+"""predict, evaluate, compare, report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 import sightline
-from sightline.cli import console, options
+from sightline.cli import console, options, showing
 from sightline.errors import DataError
-from sightline.records import Evaluation, Interval, LeakEffect, rounded
 
-_OF_A_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision")
+_CHOOSING, _CLOSER = "Choosing a class", "A closer look"
+
+_Split = Annotated[
+    options.SplitChoice | None,
+    typer.Option(help="Which of the run's own splits; by default test."),
+]
+_Data = Annotated[
+    Path | None,
+    typer.Option(help="An external set instead: class folders, a manifest, or a table."),
+]
+_LeakEffect = Annotated[
+    bool,
+    typer.Option("--leak-effect", help="The metrics with and without leaked images."),
+]
+_Threshold = Annotated[
+    str | None,
+    typer.Option(
+        help="How a class is chosen from now on, found on validation: f1, youden, "
+        "sensitivity=0.95, specificity=0.9, a probability, costs or argmax; f1:CLASS.",
+        rich_help_panel=_CHOOSING,
+    ),
+]
+_Costs = Annotated[
+    Path | None,
+    typer.Option(
+        help="What each mistake costs: a .csv with the classes on two sides, or .toml.",
+        rich_help_panel=_CHOOSING,
+    ),
+]
+_Coverage = Annotated[
+    float,
+    typer.Option(
+        help="How often a set of classes is to hold the true one.", rich_help_panel=_CHOOSING
+    ),
+]
+_SliceBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A column whose values are judged apart: age, sex, width ...; again for more.",
+        rich_help_panel=_CLOSER,
+    ),
+]
+_Metadata = Annotated[
+    Path | None,
+    typer.Option(help="The table with these columns, one row an image.", rich_help_panel=_CLOSER),
+]
+_Neighbours = Annotated[
+    bool,
+    typer.Option(
+        "--neighbours",
+        help="Find the training images most like each mistake.",
+        rich_help_panel=_CLOSER,
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(console.told_plainly(predict))
     app.command()(console.told_plainly(evaluate))
+    app.command()(console.told_plainly(compare))
     app.command()(console.told_plainly(report))
 
 
@@ -31,6 +84,14 @@ def predict(
     ),
     follow_links: options.FollowLinks = False,
     weights: options.Weights = options.WeightsChoice.best,
+    calibrated: Annotated[
+        bool,
+        typer.Option("--calibrated", help="Probabilities that evaluate calibrated on validation."),
+    ] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Add the set of classes that holds the true one so often, e.g. 0.9."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what each image is, labelled or not: every class's probability, keyed by file name."""
@@ -39,6 +100,8 @@ def predict(
         paths,
         out=out,
         weights=weights.value,
+        calibrated=calibrated,
+        coverage=_coverage(coverage),
         follow_links=follow_links,
         progress=console.progress(as_json),
     )
@@ -55,14 +118,8 @@ def predict(
 
 def evaluate(
     run: options.Run,
-    split: Annotated[
-        options.SplitChoice | None,
-        typer.Option(help="Which of the run's own splits; by default test."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="An external set instead: class folders, a manifest, or a table."),
-    ] = None,
+    split: _Split = None,
+    data: _Data = None,
     labels: options.Labels = None,
     path_col: options.PathCol = None,
     label_col: options.LabelCol = None,
@@ -71,10 +128,13 @@ def evaluate(
     follow_links: options.FollowLinks = False,
     weights: options.Weights = options.WeightsChoice.best,
     allow_leak: options.AllowLeak = False,
-    leak_effect: Annotated[
-        bool,
-        typer.Option("--leak-effect", help="The metrics with and without leaked images."),
-    ] = False,
+    leak_effect: _LeakEffect = False,
+    threshold: _Threshold = None,
+    costs: _Costs = None,
+    coverage: _Coverage = 0.9,
+    slice_by: _SliceBy = None,
+    metadata: _Metadata = None,
+    neighbours: _Neighbours = False,
     as_json: options.Json = False,
 ) -> None:
     """Say how good a run is, on one of its splits or on images it has never seen."""
@@ -91,83 +151,56 @@ def evaluate(
         weights=weights.value,
         allow_leak=allow_leak,
         leak_effect=leak_effect,
+        threshold=threshold,
+        costs=costs,
+        coverage=_coverage(coverage),
+        slice_by=slice_by or (),
+        metadata=metadata,
+        neighbours=neighbours,
         progress=console.progress(as_json),
         **source,
     )
     if as_json:
         console.show_json(judged.to_dict())
     else:
-        show(judged)
+        showing.show(judged)
+
+
+def compare(
+    several: Annotated[list[Path], typer.Argument(help="Two run folders or more.")],
+    split: Annotated[
+        options.SplitChoice, typer.Option(help="Which of the runs' own splits.")
+    ] = options.SplitChoice.test,
+    data: Annotated[
+        Path | None, typer.Option(help="An external set instead: class folders, or a manifest.")
+    ] = None,
+    weights: options.Weights = options.WeightsChoice.best,
+    as_json: options.Json = False,
+) -> None:
+    """Say whether one run is better than another, and whether this set can show it at all."""
+    compared = sightline.compare(
+        several,
+        split=split.value,
+        data=data,
+        weights=weights.value,
+        progress=console.progress(as_json),
+    )
+    if as_json:
+        console.show_json(compared.to_dict())
+    else:
+        showing.show_comparison(compared)
 
 
 def report(run: options.Run, as_json: options.Json = False) -> None:
-    """Write report.html, one self-contained page, and history.png into the run folder."""
-    path = sightline.report(run)
+    """Write report.html, one self-contained page, and model_card.md into the run folder."""
+    path = sightline.report(run, progress=console.progress(as_json))
     if as_json:
         console.show_json({"report": str(path)})
     else:
         console.show(f"Report: {path}")
 
 
-def show(judged: Evaluation) -> None:
-    """Print the figures of one evaluation."""
-    unread = f", {judged.unreadable} unreadable ones left out" if judged.unreadable else ""
-    console.show(
-        f"{judged.source}: {judged.count:,} images{unread}; "
-        f"{judged.weights} weights, epoch {judged.epoch + 1}"
-    )
-    if judged.caution:
-        console.show(f"Caution: {judged.caution}.")
-    if judged.looks:
-        console.show(f"Looks at this test split so far, by any run of yours: {judged.looks:,}.")
-    console.show_table(
-        ["metric", "value"],
-        [[name, _number(value)] for name, value in judged.metrics.items()],
-    )
-    console.show("")
-    console.show_table(
-        ["class", "images", *_OF_A_CLASS],
-        [
-            [
-                scores.name,
-                f"{scores.count:,}",
-                *(_number(scores.metrics[name]) for name in _OF_A_CLASS),
-            ]
-            for scores in judged.classes
-        ],
-    )  # fmt: skip
-    console.show("\nconfusion matrix (row: true class, column: predicted)")
-    console.show_table(
-        ["", *judged.class_names],
-        [
-            [name, *(f"{count:,}" for count in row)]
-            for name, row in zip(judged.class_names, judged.confusion.tolist(), strict=True)
-        ],
-    )
-    if judged.leak_effect is not None:
-        _show_leak_effect(judged.leak_effect)
-
-
-def _show_leak_effect(effect: LeakEffect) -> None:
-    """Print the metrics with and without leaked images, each with its 95 % interval."""
-    console.show(
-        f"\n{effect.leaked:,} of {effect.count:,} images have a copy or a group mate among those "
-        "learned from (value, 95 % interval)"
-    )
-    console.show_table(
-        ["metric", "with them", "without them"],
-        [
-            [name, _interval(interval), _interval(effect.clean.get(name))]
-            for name, interval in effect.whole.items()
-        ],
-    )
-
-
-def _interval(interval: Interval | None) -> str:
-    if interval is None:
-        return "no image is left"
-    return f"{rounded(interval.value)}  ({rounded(interval.low)} to {rounded(interval.high)})"
-
-
-def _number(value: float | None) -> str:
-    return "not defined" if value is None else rounded(value)
+def _coverage(value: float | None) -> Any:
+    if value is not None and not 0 < value < 1:
+        raise DataError(f"--coverage must be over 0 and under 1, got {value:g}, e.g. 0.9.")
+    return value

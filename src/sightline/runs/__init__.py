@@ -4,7 +4,8 @@
                 run.log  history.jsonl  checkpoints/step-*/  best.safetensors  model.json
                 checkpoints/best.safetensors (the same once more)
                 checkpoints/best-before.safetensors (as the checkpoint before knows it)
-                model.keras  predictions/  evaluation.json  history.png  report.html
+                model.keras  predictions/  evaluation.json  diagnosis.json  explain/
+                history.png  report.html  model_card.md
                 events/ (TensorBoard)  mlflow/  wandb/ (where train.log_to has them)
                 network.keras (where no recipe describes the network)
 
@@ -19,6 +20,7 @@ sums         the files that stay as they are
 epochs       history.jsonl, events/
 checkpoints  checkpoints/
 folder       the folder as a whole: made, locked, opened, listed
+decisions    how probabilities become classes, in model.json
 journal      run.json and run.log, from the first second to the last
 looks        how often a test split was looked at, by all runs of a user
 trackers     copies of the history for MLflow and Weights & Biases
@@ -36,6 +38,15 @@ from sightline.runs.checkpoints import (
     load_checkpoint,
     save_checkpoint,
     set_aside_damaged,
+)
+from sightline.runs.decisions import (
+    Settled,
+    all_settled,
+    predictions_kept,
+    settle,
+    settle_again,
+    settled,
+    threshold_of,
 )
 from sightline.runs.epochs import Events, append_history, cut_history, read_history
 from sightline.runs.files import (
@@ -89,8 +100,10 @@ __all__ = [
     "KeptWeights",
     "Logged",
     "Run",
+    "Settled",
     "Tensors",
     "Tracker",
+    "all_settled",
     "append_history",
     "check_new",
     "check_table_path",
@@ -111,6 +124,7 @@ __all__ = [
     "note",
     "note_look",
     "open_run",
+    "predictions_kept",
     "provenance",
     "read_best",
     "read_history",
@@ -125,6 +139,10 @@ __all__ = [
     "save_checkpoint",
     "save_manifest",
     "set_aside_damaged",
+    "settle",
+    "settle_again",
+    "settled",
+    "threshold_of",
     "write_atomically",
     "write_best",
     "write_content",

@@ -25,7 +25,8 @@ SEAL = "sha256"  # the key of a JSON object that holds the sum of the others
 
 # What is not yet whole, of the files of a run folder.
 _BESIDE = re.compile(
-    r"\.(run|recipe|manifest|audit|plan|history|best|model|network|evaluation|report)"
+    r"\.(run|recipe|manifest|audit|plan|history|best|model|network|evaluation|diagnosis|"
+    r"report|model_card)"
     r"\.\d+(\.[a-z]+){1,2}"
 )
 

@@ -6,9 +6,16 @@ splitting  split
 training   train
 predicting predict
 judging    evaluate
+deciding   what the validation split decides about probabilities
+reviewing  which images are worth a look
+comparing  compare
+diagnosing diagnose
 gate       no figure comes out of a split that leaks, unasked
 reporting  report, plot_history
 previewing preview
+explaining explain
+looking    a run's network, asked where it looks
+drawing    the pictures of that
 exporting  export
 importing  import_model
 rates      find_learning_rate
@@ -21,7 +28,10 @@ A deep-learning framework is loaded by the first verb that needs one, never by a
 from __future__ import annotations
 
 from sightline.workflow.auditing import audit
+from sightline.workflow.comparing import compare
 from sightline.workflow.data import scan
+from sightline.workflow.diagnosing import diagnose
+from sightline.workflow.explaining import explain
 from sightline.workflow.exporting import export
 from sightline.workflow.importing import import_model
 from sightline.workflow.judging import evaluate
@@ -35,8 +45,11 @@ from sightline.workflow.training import train
 
 __all__ = [
     "audit",
+    "compare",
+    "diagnose",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "find_learning_rate",
     "import_model",

@@ -291,14 +291,15 @@ def _patches(size: tuple[int, int]) -> npt.NDArray[np.float32]:
 
 
 def _description(run: Run, kept: KeptWeights, kind: Format, preprocessing: bool) -> dict[str, Any]:
-    card = run.model
+    card, settled = run.model, runs.settled(run, kept)
     return {
         "made_by": MADE_BY,
         "format": kind,
         "classes": list(card["class_names"]),
         "input": _input(run.recipe, preprocessing),
-        "threshold": card.get("threshold", 0.5),
-        "temperature": card.get("temperature", 1.0),
+        "threshold": runs.threshold_of(settled.decision),
+        "decision": settled.decision.to_dict(),
+        "temperature": settled.temperature,
         "run": run.name,
         "weights": kept.which,
         "epoch": kept.epoch + 1,

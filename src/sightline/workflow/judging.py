@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
 
 from sightline import runs
 from sightline.data import splits
@@ -12,11 +18,12 @@ from sightline.data.sources import SourceOptions
 from sightline.data.sources.walk import absolute
 from sightline.errors import DataError
 from sightline.judging import evaluation
-from sightline.progress import Progress, Shown
+from sightline.progress import Progress, Shown, Step
 from sightline.records import SPLITS, Evaluation, Manifest, Predictions, Split, Weights
 from sightline.runs import Run
-from sightline.workflow import gate, predicting
+from sightline.workflow import deciding, gate, predicting, reviewing
 from sightline.workflow.data import manifest_of
+from sightline.workflow.deciding import Wish
 
 
 def evaluate(
@@ -27,13 +34,24 @@ def evaluate(
     weights: Weights = "best",
     allow_leak: bool = False,
     leak_effect: bool = False,
+    threshold: str | None = None,
+    costs: str | Path | None = None,
+    coverage: float = 0.9,
+    slice_by: str | Sequence[str] = (),
+    metadata: str | Path | None = None,
+    neighbours: bool = False,
     progress: Progress | None = None,
     **source: Unpack[SourceOptions],
 ) -> Evaluation:
     """Return how good the model is on a split of its own manifest, or on an external set.
 
-    The predictions go to `predictions/` of the run and the figures into `evaluation.json`, in
-    place of earlier ones of the same source and weights. Each look at a test split is counted.
+    The predictions go to `predictions/` of the run, beside a table of the images worth a look, and
+    the figures into `evaluation.json`, in place of earlier ones of the same source and weights.
+    Each look at a test split is counted. Every figure has a 95 % interval.
+
+    Whatever is chosen is chosen on the validation split: a threshold, the temperature that
+    calibrates probabilities, the sets of classes. They are kept with the model, and used by
+    `predict` from then on.
 
     Args:
         run: A run or its folder.
@@ -44,55 +62,169 @@ def evaluate(
         allow_leak: Judge although images of the split have a copy, or an image of their group,
             among those that were learned from; the figures say so.
         leak_effect: Allow it as well, and also give the metrics with and without those images.
+        threshold: How a class is chosen from now on: "f1", "youden", "sensitivity=0.95",
+            "specificity=0.9", a probability as "0.3", "costs", or "argmax" to take the most
+            probable class again. With more than two classes it is about one of them:
+            "f1:melanoma". None: as it was chosen before.
+        costs: A table of what each mistake costs: a .csv file with the classes in its header and
+            first column (row: true class), or .toml; the class of least expected cost is chosen.
+        coverage: How often a set of classes is to hold the true one, over 0 and under 1.
+        slice_by: Columns of `metadata` (age, sex, site ...) or of the images themselves (width,
+            height, mode, bytes) whose values are judged apart.
+        metadata: A .csv, .tsv or .parquet table with a row an image, which names it by path or file
+            name; by default the external set's own `labels`.
+        neighbours: Also find the training images that are most like each mistake, by what the
+            network's last layer sees; predicts the training split as well.
         progress: Where the bar goes; by default to the terminal or notebook.
         **source: As `scan`, for an external set.
 
     Raises:
         DataError: The split is empty or leaks, the images are gone, a label is not one of the
-            model's classes, or there is nothing leaked to measure the effect of.
+            model's classes, a column or the costs cannot be used, there is no validation image to
+            choose on, no threshold does what is asked, or there is nothing leaked to measure the
+            effect of.
+        RecipeError: The threshold's rule is none, is about a class that there is not, or needs
+            costs.
         RunError: The run has no model, is damaged, in use, or cannot be written to.
-        ValueError: There is no split, or no weights, of that name.
+        ValueError: There is no split, or no weights, of that name, or `coverage` is out of range.
     """
-    opened = runs.open_run(run)
-    external, own = data is not None or any(source.values()), opened.manifest
-    manifest = manifest_of(data, source, learnable=False) if external else own
-    seen = gate.same_images(gate.learned(own), own, manifest)
-    name = _external_name(manifest, data, source) if external else split
-    leaked = gate.group_mates(own, manifest) | seen
-    if not external:
-        _refuse_empty_split(manifest, split, opened)
-        leaked = gate.leaked_ids(opened, manifest, split, allowed=allow_leak or leak_effect)
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage must be over 0 and under 1, got {coverage}")
+    opened, shown = runs.open_run(run), _Once(progress or Shown())
+    case = _Case.of(opened, split, data, source, allow_leak=allow_leak or leak_effect)
     if leak_effect:
-        _refuse_nothing_leaked(leaked, opened, name)
-    _refuse_foreign_labels(manifest, opened)
+        _refuse_nothing_leaked(case.leaked, opened, case.name)
+    wish = Wish(threshold, None if costs is None else Path(costs))
+    deciding.refuse_impossible(opened, wish)
+    columns = reviewing.columns_of(case.manifest, slice_by, metadata, source.get("labels"))
     with runs.locked(opened.path):
-        chosen = None if external else split
-        parts = predicting.predictions_of(opened, manifest, chosen, weights, progress or Shown())
-        predictions = Predictions.together(list(parts))
-        _refuse_nothing_read(predictions, manifest)
+        kept = opened.kept(weights)
+        predictions = case.predicted(weights, shown, embedded=neighbours)
+        chooser: Predictions | None = predictions
+        if case.split != "validation":
+            chooser = deciding.validation_of(opened, kept, shown)
+        decision = deciding.decide(opened, kept, chooser, wish, shown)
+        predictions = dataclasses.replace(predictions, decision=decision)
+        result = evaluation.evaluate(
+            predictions, source=case.name, class_shares=_class_shares(opened)
+        )
+        helped = chooser if case.decided_nothing else None
         result = dataclasses.replace(
-            evaluation.evaluate(predictions, source=name),
-            root=str(manifest.root),
-            seen_in_training=len(seen.intersection(predictions.scored().table["record_id"])),
-            **_leaks(predictions, manifest, leaked, measured=leak_effect),
-            looks=_looks(opened, manifest, predictions),
+            result,
+            **case.of_leaks(predictions, measured=leak_effect),
+            looks=_looks(opened, case.manifest, predictions),
+            **deciding.told_by(helped, predictions, result, coverage),
+            slices=reviewing.slices_of(predictions, columns, shown),
         )
         _keep(opened, predictions, result)
+        if predictions.embeddings is not None:
+            reviewing.embed_training(opened, weights, shown)
+        reviewing.write_review(opened, predictions, result)
     return result
 
 
-def _leaks(
-    predictions: Predictions, manifest: Manifest, leaked: frozenset[str], *, measured: bool
-) -> dict[str, Any]:
-    """Return how many of the judged records are leaked, and what they do to the figures."""
-    scored = predictions.scored()
-    known = scored.table["record_id"].is_in(leaked).to_numpy()
-    if not measured:
-        return {"leaked": int(known.sum())}
-    units = manifest.table.select("record_id", unit=splits.Units.of(manifest).of_row)
-    joined = scored.table.join(units, on="record_id", how="left", maintain_order="left")
-    effect = evaluation.leak_effect(scored, known, joined["unit"].to_numpy())
-    return {"leaked": effect.leaked, "leak_effect": effect}
+class _Once:
+    """A `Progress` that says each line once, however many splits are predicted."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown, self._said = shown, set[str]()
+
+    def step(self, title: str, total: int | None) -> AbstractContextManager[Step]:
+        return self._shown.step(title, total)
+
+    def say(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._shown.say(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is judged.
+
+    Attributes:
+        run: Whose model.
+        manifest: The images.
+        split: Which of the run's own splits; None of an external set.
+        name: What it is called.
+        seen: Record ids of those that were learned from.
+        leaked: Record ids of those that have a copy or a group mate among what was learned from.
+    """
+
+    run: Run
+    manifest: Manifest
+    split: Split | None
+    name: str
+    seen: frozenset[str]
+    leaked: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        split: Split,
+        data: str | Path | Manifest | None,
+        source: SourceOptions,
+        *,
+        allow_leak: bool,
+    ) -> _Case:
+        """Return the case, or refuse it.
+
+        Raises:
+            DataError: The split is empty or leaks, or a label is not one of the model's classes.
+            ValueError: There is no split of that name.
+        """
+        external, own = data is not None or any(source.values()), run.manifest
+        manifest = manifest_of(data, source, learnable=False) if external else own
+        seen = gate.same_images(gate.learned(own), own, manifest)
+        leaked = gate.group_mates(own, manifest) | seen
+        if not external:
+            _refuse_empty_split(manifest, split, run)
+            leaked = gate.leaked_ids(run, manifest, split, allowed=allow_leak)
+        _refuse_foreign_labels(manifest, run)
+        name = _external_name(manifest, data, source) if external else split
+        return cls(run, manifest, None if external else split, name, seen, leaked)
+
+    @property
+    def decided_nothing(self) -> bool:
+        """Whether these images neither were learned from as a split nor chose the weights."""
+        return self.split not in ("train", "validation")
+
+    def predicted(self, weights: Weights, progress: Progress, *, embedded: bool) -> Predictions:
+        """Return what the model says of the images.
+
+        Raises:
+            DataError: None of them can be read.
+        """
+        parts = predicting.predictions_of(
+            self.run, self.manifest, self.split, weights, progress, embedded=embedded
+        )
+        predictions = Predictions.together(list(parts))
+        _refuse_nothing_read(predictions, self.manifest)
+        return predictions
+
+    def of_leaks(self, predictions: Predictions, *, measured: bool) -> dict[str, Any]:
+        """Return which folder was judged, how many were seen and leaked, and what that does."""
+        scored = predictions.scored()
+        ids = scored.table["record_id"]
+        told: dict[str, Any] = {
+            "root": str(self.manifest.root), "seen_in_training": len(self.seen.intersection(ids))
+        }  # fmt: skip
+        known = ids.is_in(self.leaked).to_numpy()
+        if not measured:
+            return told | {"leaked": int(known.sum())}
+        units = self.manifest.table.select("record_id", unit=splits.Units.of(self.manifest).of_row)
+        joined = scored.table.join(units, on="record_id", how="left", maintain_order="left")
+        effect = evaluation.leak_effect(scored, known, joined["unit"].to_numpy())
+        return told | {"leaked": effect.leaked, "leak_effect": effect}
+
+
+def _class_shares(run: Run) -> npt.NDArray[np.float64] | None:
+    """Return (K,) how the images that were learned from divide; None where that is not known."""
+    labels = run.manifest.of_split("train")["label"].to_list()
+    names = run.model["class_names"]
+    counts = np.asarray([labels.count(name) for name in names], np.float64)
+    return counts / counts.sum() if counts.sum() else None
 
 
 def _looks(run: Run, judged: Manifest, predictions: Predictions) -> int:

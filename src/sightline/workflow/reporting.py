@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,31 +14,47 @@ from sightline import runs
 from sightline.data import pictures
 from sightline.data.stream import StreamConfig, augment
 from sightline.errors import DataError
-from sightline.judging import evaluation, reports
-from sightline.records import SPLITS, Evaluation, Manifest, Picture, rounded
+from sightline.judging import diagnosis, reports
+from sightline.progress import Progress, Shown
+from sightline.records import (
+    METHOD_NAMES,
+    SPLITS,
+    Diagnosis,
+    Evaluation,
+    Finding,
+    Manifest,
+    Picture,
+)
 from sightline.runs import Run
+from sightline.workflow import describing, diagnosing, explaining, picturing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TRAINING_PICTURES = 24
-_WORST_MISTAKES = 12
 
 
-def report(run: Run | str | Path) -> Path:
-    """Write `report.html` and `history.png` into the run folder and return the page's path.
+def report(run: Run | str | Path, *, progress: Progress | None = None) -> Path:
+    """Write `report.html`, `model_card.md` and `history.png` into the run folder; return the page.
 
     One self-contained page: nothing is loaded from anywhere. Pictures are left out where the
-    images are no longer at their place. No framework is loaded.
+    images are no longer at their place; where the network looked, where no Keras backend is
+    installed.
+
+    Args:
+        run: A run or its folder.
+        progress: Where it is told what is left out; by default to the terminal or notebook.
 
     Raises:
         RunError: There is no run, it is damaged, in use, or cannot be written to.
     """
-    opened = runs.open_run(run)
-    page = reports.render(_contents(opened))
+    opened, shown = runs.open_run(run), progress or Shown()
+    contents = _contents(opened, shown)
     path = opened.path / "report.html"
     with runs.locked(opened.path):
-        runs.write_content(path, page)
+        runs.write_content(path, reports.render(contents))
+        card = reports.render_card(_card(opened, contents))
+        runs.write_content(opened.path / "model_card.md", card)
         if len(opened.history):
             plot_history(opened, out=opened.path / "history.png")
     return path
@@ -67,34 +81,107 @@ def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Fig
     return figure
 
 
-def _contents(run: Run) -> reports.ReportContents:
+def _contents(run: Run, progress: Progress) -> reports.ReportContents:
     manifest = run.manifest
     evaluations = sorted(map(partial(_with_all_looks, manifest), run.evaluations), key=_doubt)
     augmented, augmented_note = _training_pictures(run)
+    overlays = picturing.Overlays(run, progress)
     return reports.ReportContents(
         name=run.name,
-        headline=_headline(run, evaluations),
-        facts=_facts(run),
+        headline=describing.headline(run, evaluations),
+        facts=describing.facts(run),
         plan=run.plan,
         manifest_counts=manifest.counts(),
         group_counts=_group_counts(manifest),
         ignored=manifest.ignored,
-        data_facts=_data_facts(run),
+        data_facts=describing.data_facts(run),
         history=run.history,
         evaluations=evaluations,
         summary=run.summary,
         augmented=augmented,
         augmented_note=augmented_note,
         randomly_changed=augment.varies(run.recipe.augment),
-        mistakes=[_mistakes(run, judged) for judged in evaluations],
+        mistakes=[picturing.mistakes(run, judged, overlays) for judged in evaluations],
+        closer=[picturing.closer(run, judged) for judged in evaluations],
         findings=run.findings,
-        reproduce=()
-        if run.state == runs.IMPORTED
-        else (
-            f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
-            f"--recipe {shlex.quote(f'{run.path}/recipe.toml')}",
-            f"sightline evaluate {shlex.quote(str(run.path))}",
-        ),
+        reproduce=_commands(run),
+        diagnosis=_diagnosis(run),
+        looks=_looks(run),
+        provenance=describing.provenance(run, evaluations),
+        limits=describing.limits(run, evaluations),
+    )
+
+
+def _commands(run: Run) -> tuple[str, ...]:
+    """Return what makes the run again; () of a model from elsewhere."""
+    if run.state == runs.IMPORTED:
+        return ()
+    return (
+        f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
+        f"--recipe {shlex.quote(f'{run.path}/recipe.toml')}",
+        f"sightline evaluate {shlex.quote(str(run.path))}",
+    )
+
+
+def _card(run: Run, contents: reports.ReportContents) -> reports.CardContents:
+    """Return what the model card says: the report's words for whoever has the weights alone."""
+    data, name = run.recipe.data, shlex.quote(str(run.path))
+    classes = (
+        list(run.model["class_names"]) if (run.path / "model.json").exists()
+        else list(run.facts.class_counts)
+    )  # fmt: skip
+    size = " x ".join(str(side) for side in data.image_size)
+    colour = "grey" if data.channels == 1 else "RGB"
+    return reports.CardContents(
+        name=run.name,
+        headline=contents.headline,
+        class_names=classes,
+        inputs=[f"Input: one {colour} image, brought to {size} pixels (height x width)."],
+        outputs=["Output: a probability for each class; they sum to 1."],
+        data=contents.data_facts,
+        procedure=contents.plan,
+        facts=contents.facts,
+        evaluations=contents.evaluations,
+        limits=contents.limits,
+        provenance=contents.provenance,
+        usage=[
+            f"sightline predict {name} IMAGES --out predictions.csv",
+            f'import sightline as sl\n\nsl.predict("{run.name}", "images")',
+        ],
+    )
+
+
+def _diagnosis(run: Run) -> Diagnosis | None:
+    """Return what the curves say; None where there are none, or only those of elsewhere."""
+    if run.state == runs.IMPORTED or not len(run.history):
+        return None
+    return diagnosis.diagnose(diagnosing.facts_of_run(run), source=str(run.path))
+
+
+def _looks(run: Run) -> reports.Looks | None:
+    """Return what `explain` said of a whole split with the best weights that the run has now."""
+    told = explaining.kept(run)
+    if told is None:
+        return None
+    attention, sanity = told["attention"], told["sanity"]
+    whole = attention["parts"][0]
+    share, even = whole["border"], attention["expected"]
+    sentences = [
+        f"{METHOD_NAMES[told['method']]} maps of {whole['count']:,} images of the "
+        f"{attention['split']} split: the average of all, and of those explained as each class.",
+    ]
+    if share is not None:
+        between = "" if whole["low"] is None else f" ({whole['low']:.0%} to {whole['high']:.0%})"
+        sentences.append(
+            f"{share:.0%}{between} of the attention falls on the outer ring of the picture; spread "
+            f"evenly it would be {even:.0%}."
+        )
+    sentences.append(sanity["words"])
+    found = [Finding.from_dict(plain) for plain in told["findings"]]
+    return reports.Looks(
+        told=sentences,
+        picture=picturing.drawn(told["pictures"].get("average"), "Average maps"),
+        findings=[each for each in found if each.stands],
     )
 
 
@@ -116,66 +203,6 @@ def _doubt(judged: Evaluation) -> tuple[int, bool]:
     return place, judged.weights == "last"
 
 
-def _headline(run: Run, evaluations: Sequence[Evaluation]) -> str:
-    """Return one sentence: what was trained, and how good it is on the most honest set."""
-    trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
-    if run.state == runs.IMPORTED:
-        trained = f"{len(run.facts.class_counts)} classes, trained elsewhere"
-    if not evaluations:
-        return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
-    judged = evaluations[0]
-    accuracy, balanced = (
-        rounded(judged.metrics[name], 1, percent=True) for name in ("accuracy", "balanced_accuracy")
-    )
-    own = judged.source in SPLITS
-    where = "" if own else f" of “{judged.source}”"
-    last = ", with the weights of the last epoch" if judged.weights == "last" else ""
-    caution = f" ({judged.caution})" if judged.caution else ""
-    return (
-        f"{trained}. {f'{judged.source.capitalize()} accuracy' if own else 'Accuracy'} {accuracy}, "
-        f"balanced accuracy {balanced} on {judged.count:,} images{where}{caution}{last}."
-    )
-
-
-def _facts(run: Run) -> list[tuple[str, str]]:
-    info, git = run.info, run.info["git"]
-    dirty = ", with changes not committed" if git and git["dirty"] else ""
-    facts = [
-        ("State", f"{run.state}. {info.get('reason', '')}"),
-        ("Recipe", run.recipe.name),
-        ("Seed", str(run.recipe.seed)),
-        ("Started", info["started"][:16].replace("T", " ") + " UTC"),
-        ("Training time", str(timedelta(seconds=round(info.get("seconds", 0))))),
-        ("Peak memory", f"{info.get('peak_memory_mb', 0):,} MB"),
-        ("Device", f"{info['device']}, {info['threads']} threads"),
-        ("Precision", info["precision"]),
-        ("Backend", f"{info['backend']} {info['packages'].get(info['backend'], '')}"),
-        ("Keras", info["packages"].get("keras", "")),
-        ("Sightline", info["packages"].get("sightline", "")),
-    ]
-    return [*facts, ("Started in", f"git {git['commit'][:12]}{dirty}")] if git else facts
-
-
-def _data_facts(run: Run) -> list[tuple[str, str]]:
-    facts, manifest = run.facts, run.manifest
-    if run.state == runs.IMPORTED:
-        return [("Images", "not known: the model was trained elsewhere")]
-    rows = [
-        ("Folder", str(manifest.root)),
-        ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),
-        ("Formats", ", ".join(facts.formats)),
-        ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
-        ("Median", f"{facts.height} x {facts.width}"),
-        ("Largest", f"{facts.largest[0]} x {facts.largest[1]}"),
-        ("Colour", "grey" if facts.all_grey else "colour"),
-        ("Largest class over smallest", f"{facts.imbalance:.1f}"),
-    ]
-    groups = manifest.table["group"]
-    if groups.null_count() < len(groups):
-        rows.append(("Groups", manifest.groups_in_words()))
-    return rows
-
-
 def _group_counts(manifest: Manifest) -> dict[str, int]:
     """Return how many groups each split has; {} where there are none."""
     grouped = manifest.table.drop_nulls("group")
@@ -195,50 +222,3 @@ def _training_pictures(run: Run) -> tuple[list[Picture], str]:
         return [], "They cannot be shown: the images are no longer at their place."
     missing = count - len(shown)
     return shown, f"{missing} of the first {count} cannot be read." if missing else ""
-
-
-def _mistakes(run: Run, judged: Evaluation) -> reports.Mistakes:
-    """Return the most confident mistakes, as pictures as far as the images are still there."""
-    count = judged.count - int(judged.confusion.trace())
-    try:
-        predictions = run.predictions(judged.source, judged.weights)
-        worst = evaluation.worst_mistakes(predictions, _WORST_MISTAKES)
-    except DataError as error:
-        return reports.Mistakes(judged.source, count, [], f"they cannot be shown: {error}")
-    found, faults = [], []
-    for mistake in worst:
-        sure, for_label = (
-            rounded(share, 1, percent=True)
-            for share in (mistake.probability, mistake.label_probability)
-        )
-        caption = (
-            f"{mistake.label} taken for {mistake.predicted}\n"
-            f"{sure} sure, {for_label} for {mistake.label}\n{mistake.record_id}"
-        )
-        try:
-            found.append(_thumbnail(run, judged, mistake.record_id, caption))
-        except DataError as error:
-            faults.append((mistake.record_id, error.reason))
-    return reports.Mistakes(judged.source, count, found, _missing_pictures(faults, len(worst)))
-
-
-def _thumbnail(run: Run, judged: Evaluation, record_id: str, caption: str) -> Picture:
-    """Return one judged image; of an external set, only files of their own can be found.
-
-    Raises:
-        DataError: It is not there, or cannot be read.
-    """
-    if Path(judged.root) != run.manifest.root:
-        return pictures.thumbnail(Path(judged.root) / record_id, caption)
-    place = run.manifest.locate(record_id)
-    return pictures.thumbnail(place if place.begin >= 0 else Path(place.path), caption)
-
-
-def _missing_pictures(faults: Sequence[tuple[str, str]], count: int) -> str:
-    """Return why some of `count` pictures are not shown; `faults` are (record id, reason)."""
-    if not faults:
-        return ""
-    if len(faults) == count and {reason for _, reason in faults} == {"MISSING"}:
-        return "their images are no longer at their place"
-    record_id, reason = faults[0]
-    return f"{len(faults)} of the {count} surest cannot be shown, first {record_id}: {reason}"

@@ -12,15 +12,18 @@ from sightline import runs
 from sightline.data import facts as data_facts
 from sightline.data import splits
 from sightline.data.sources import SourceOptions
-from sightline.errors import DataError, RecipeError, RunError
+from sightline.errors import DataError, RecipeError, RunError, SightlineError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
 from sightline.records import SPLITS, Audit, Manifest, Split
-from sightline.runs import Journal, Logged, Run
+from sightline.runs import Journal, Logged, Run, Settled
 from sightline.workflow import gate
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
+from sightline.workflow.diagnosing import diagnose
+from sightline.workflow.explaining import explain
+from sightline.workflow.explaining import kept as explained
 from sightline.workflow.fitting import fit
 from sightline.workflow.judging import evaluate
 from sightline.workflow.reporting import report
@@ -50,7 +53,7 @@ def train(
     progress: Progress | None = None,
     **source: Unpack[SourceOptions],
 ) -> Run:
-    """Return the run of the whole job: scan, audit, split if needed, train, evaluate, report.
+    """Return the run of the whole job: audit, split, train, evaluate, diagnose, explain, report.
 
     The plan is said before training begins, and kept as `plan.txt`. Splits that the data came
     with are kept; missing ones are taken out of train (with folds and no splits, the lowest fold
@@ -100,9 +103,11 @@ def train(
     if resume is not None:
         given = {"data": data, "recipe": recipe, "out": out, **source}
         _refuse_beside_resume(given, model)
+        settled = _settled(resume)
         run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
+        log = Logged(shown, run.path / "run.log")
+        _settle_again(run, settled, log)
         if run.state == "finished":
-            log = Logged(shown, run.path / "run.log")
             if not only_train:
                 _judge_again(run, log, allow_leak=allow_leak)
             _say_stale(run, log)
@@ -182,7 +187,7 @@ def planned(
 def judge(
     run: Run, log: Progress, *, allow_leak: bool, judged: Collection[str] = frozenset()
 ) -> None:
-    """Evaluate every held-out split but those `judged` already, and write the report."""
+    """Evaluate every held-out split but those `judged` already, diagnose, explain and report."""
     for split in _HELD_OUT:
         if split in judged:
             continue
@@ -193,7 +198,19 @@ def judge(
                 "There are no test images. The validation split chose the weights, so its "
                 "figures are optimistic; judge on images never seen: sightline evaluate --data"
             )
-    report(run)
+    _tell(run, log)
+
+
+def _tell(run: Run, log: Progress) -> None:
+    """Diagnose, explain and report, from the figures that there are."""
+    for finding in diagnose(run).standing:
+        log.say(f"{finding.severity.capitalize()}: {finding.title}")
+    try:
+        if explained(run) is None:
+            explain(run, progress=log)
+    except SightlineError as error:  # figures and report are worth having without it
+        log.say(f"Where it looks is not shown: {error}")
+    report(run, progress=log)
 
 
 def _judge_again(run: Run, log: Progress, *, allow_leak: bool) -> None:
@@ -203,7 +220,34 @@ def _judge_again(run: Run, log: Progress, *, allow_leak: bool) -> None:
     if not held_out <= judged:
         judge(run, log, allow_leak=allow_leak, judged=judged)
     elif _changed_at(run.path / "report.html") < _changed_at(run.path / "run.json"):
-        report(run)
+        _tell(run, log)
+
+
+def _settled(resumed: str | Path) -> Mapping[str, Settled]:
+    """Return what was settled about probabilities before a training goes on."""
+    run = runs.open_run(resumed)
+    try:
+        return runs.all_settled(run)
+    except RunError:  # damaged: the training writes it anew
+        return {}
+
+
+def _settle_again(run: Run, settled: Mapping[str, Settled], progress: Progress) -> None:
+    """Keep the decisions of weights that the run still has, and say which ones are lost."""
+    if not settled or not (run.path / "model.json").exists():
+        return
+    if runs.all_settled(run) == settled:
+        return
+    with runs.locked(run.path):
+        lost = runs.settle_again(run, settled)
+    names = run.model["class_names"]
+    for each in lost:
+        if each.decision.kind != "most probable":
+            progress.say(
+                f"How a class is chosen ({each.decision.in_words(names)}) was settled for weights "
+                "that the run has no more; the most probable one is chosen again. Settle it anew: "
+                f"sightline evaluate {shlex.quote(str(run.path))} --threshold RULE"
+            )
 
 
 def _changed_at(path: Path) -> int:
@@ -217,7 +261,7 @@ def _say_stale(run: Run, log: Progress) -> None:
             which = "--split" if each.source in SPLITS else "--data"
             again = shlex.join(
                 ["sightline", "evaluate", str(run.path), which, each.source]
-                + ["--weights", "last"] * (each.weights == "last")
+                + ["--weights", each.weights] * (each.weights != "best")
             )
             log.say(
                 f"The figures of {each.source} are of {each.weights} weights that the run had "

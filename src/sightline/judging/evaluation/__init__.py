@@ -40,7 +40,7 @@ from sightline.judging.evaluation.mistakes import least_certain, most_confident_
 from sightline.judging.evaluation.neighbours import nearest
 from sightline.judging.evaluation.noise import doubtful_labels
 from sightline.judging.evaluation.ranking import area_from_counts, ranked
-from sightline.judging.evaluation.scores import evaluate, validation_scores, worst_mistakes
+from sightline.judging.evaluation.scores import evaluate, validation_scores
 from sightline.judging.evaluation.slices import slices
 from sightline.judging.evaluation.thresholds import (
     apply_points,
@@ -83,5 +83,4 @@ __all__ = [
     "scores_from_confusion",
     "slices",
     "validation_scores",
-    "worst_mistakes",
 ]

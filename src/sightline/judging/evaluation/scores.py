@@ -17,7 +17,7 @@ from sightline.judging.evaluation.figures import OVERALL, Figures
 from sightline.judging.evaluation.intervals import Basis, intervals
 from sightline.judging.evaluation.ranking import overall_area
 from sightline.judging.evaluation.resampling import ROUNDS, resampling, units_of
-from sightline.records import ClassScores, Evaluation, Mistake, Predictions
+from sightline.records import ClassScores, Evaluation, Predictions
 
 T = TypeVar("T")
 
@@ -115,31 +115,6 @@ def validation_scores(
     if "auc" in wanted:
         found["auc"] = overall_area(probabilities, labels)
     return {name: found[name] for name in wanted}
-
-
-def worst_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
-    """Return at most `count` wrong predictions, the most confident first, ties by record id.
-
-    Raises:
-        DataError: A label is not one of the model's classes, or no record can be judged.
-        ValueError: `count` is negative.
-    """
-    if count < 0:
-        raise ValueError(f"count must be 0 or more, got {count}")
-    scored = predictions.scored()
-    labels, predicted = scored.label_indices(), scored.predicted_indices()
-    names, ids = scored.class_names, scored.table["record_id"]
-    mistakes = [
-        Mistake(
-            record_id=ids[row],
-            label=names[labels[row]],
-            predicted=names[predicted[row]],
-            probability=float(scored.probabilities[row, predicted[row]]),
-            label_probability=float(scored.probabilities[row, labels[row]]),
-        )
-        for row in np.flatnonzero(labels != predicted).tolist()
-    ]
-    return sorted(mistakes, key=lambda m: (-m.probability, m.record_id))[:count]
 
 
 def _of(index: int, by_key: Mapping[tuple[int, str], T]) -> dict[str, T]:

@@ -9,8 +9,17 @@ from sightline.judging.reports.audit_page import (
     records_to_show,
     render_audit,
 )
+from sightline.judging.reports.card import CardContents, render_card
 from sightline.judging.reports.figures import confusion_figure, history_figure, png, svg
-from sightline.judging.reports.page import Mistakes, ReportContents, render
+from sightline.judging.reports.overlays import (
+    Legend,
+    attention_picture,
+    enlarged_whole,
+    grid,
+    pixels_of,
+    with_legend,
+)
+from sightline.judging.reports.page import Example, Looks, Mistakes, ReportContents, render
 from sightline.judging.reports.preview_page import (
     PREVIEW_TITLE,
     PreviewContents,
@@ -18,6 +27,8 @@ from sightline.judging.reports.preview_page import (
     Strip,
     render_preview,
 )
+from sightline.judging.reports.quality import Closer
+from sightline.judging.reports.quality_figures import ClassCurves
 from sightline.judging.reports.rates_page import (
     comparison_figure,
     rates_figure,
@@ -28,21 +39,33 @@ __all__ = [
     "DUMPED",
     "PREVIEW_TITLE",
     "AuditContents",
+    "CardContents",
+    "ClassCurves",
+    "Closer",
+    "Example",
+    "Legend",
+    "Looks",
     "Mistakes",
     "PreviewContents",
     "PreviewRow",
     "ReportContents",
     "Strip",
+    "attention_picture",
     "comparison_figure",
     "confusion_figure",
+    "enlarged_whole",
     "files_to_dump",
+    "grid",
     "history_figure",
+    "pixels_of",
     "png",
     "rates_figure",
     "records_to_show",
     "render",
     "render_audit",
+    "render_card",
     "render_preview",
     "render_rates",
     "svg",
+    "with_legend",
 ]

@@ -24,7 +24,9 @@ MOST_IDS = 20  # values of one piece of evidence that are written out
 MOST_IN_A_CELL = 8  # of a list inside of it
 _PICTURE_TYPES = ("image/jpeg", "image/png")
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def environment(**filters: Callable[..., Any]) -> Environment:
@@ -122,11 +124,16 @@ def _errors_and_warnings(counts: Mapping[str, int]) -> str:
     return " and ".join(counted(counts[name], name) for name in severities if counts[name])
 
 
-def _printable(value: Any) -> Any:
+def printable(text: str) -> str:
     """Return text without control characters, halves of surrogates and turns of direction."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _printable(value: Any) -> Any:
+    """Return text that is to be shown, without what cannot be; anything else as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return _UNPRINTABLE.sub("\ufffd", value)
+    return printable(value)
 
 
 def _address(picture: Picture) -> str:

@@ -10,45 +10,31 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import polars as pl
 from jinja2 import Environment
 from markupsafe import Markup
 
 from sightline.judging.reports import figures, layout
 from sightline.judging.reports.layout import counted
-from sightline.records import (
-    SPLITS,
-    Evaluation,
-    Finding,
-    History,
-    Interval,
-    LeakEffect,
-    ModelSummary,
-    Picture,
-    rounded,
-)
+from sightline.judging.reports.quality import Closer, inline, section, titled
+from sightline.records import Diagnosis, Evaluation, Finding, History, ModelSummary, Picture
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-MOST_CONFUSIONS = 5
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One image that is worth a look.
 
-_METRICS = {
-    "accuracy": ("Accuracy", "share of the images put in their class"),
-    "balanced_accuracy": ("Balanced accuracy", "mean recall: every class counts the same"),
-    "precision": ("Precision", "of the images called {positive}, how many are"),
-    "recall": ("Recall", "of the {positive} images, how many were found"),
-    "f1": ("F1", "harmonic mean of precision and recall, for {positive}"),
-    "macro_precision": ("Macro precision", "mean over the classes"),
-    "macro_recall": ("Macro recall", "mean over the classes"),
-    "macro_f1": ("Macro F1", "mean over the classes"),
-    "roc_auc": ("ROC AUC", "chance that an image of a class is ranked above one that is not"),
-    "average_precision": ("Average precision", "area under the precision-recall curve"),
-    "log_loss": ("Log loss", "plain cross-entropy, the same as val_loss; lower is better"),
-}
+    Attributes:
+        picture: A caption may have several lines: true class, predicted class, probability, file.
+        overlay: Where the network looked; None where that is not shown.
+        similar: The training images most like it to the network.
+    """
+
+    picture: Picture
+    overlay: Picture | None = None
+    similar: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +44,39 @@ class Mistakes:
     Attributes:
         source: Of the evaluation.
         count: How many there are, shown or not.
-        pictures: The most confident ones; a caption may have several lines and names true class,
-            predicted class, probability and file.
+        examples: The most confident ones.
         note: Why pictures are missing, as the end of a sentence; "" when none is.
+        uncertain: Those the network was least certain of, right or wrong.
+        doubtful: Those whose label the network doubts most.
+        doubts: How many labels it doubts, and how many are estimated to be wrong, in a sentence.
+        listed: The file that lists them all; "" where there is none.
+        cells: (true class, predicted class, examples) of the most frequent confusions.
     """
 
     source: str
     count: int
-    pictures: Sequence[Picture]
+    examples: Sequence[Example]
     note: str = ""
+    uncertain: Sequence[Example] = ()
+    doubtful: Sequence[Example] = ()
+    doubts: str = ""
+    listed: str = ""
+    cells: Sequence[tuple[str, str, Sequence[Example]]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Where the network looks over a whole split.
+
+    Attributes:
+        told: What the maps say, a sentence each.
+        picture: The average maps; None where there is none.
+        findings: What is wrong with it.
+    """
+
+    told: Sequence[str]
+    picture: Picture | None = None
+    findings: Sequence[Finding] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +93,7 @@ class ReportContents:
         data_facts: (name, value) of the images: folder, sizes, groups ...
         history: The epochs.
         evaluations: In the order to show them.
+        closer: One of each evaluation, or none at all.
         summary: The network's layers; None when it was not built.
         augmented: Training pictures as the network sees them.
         augmented_note: Why some of them are missing, a sentence; "" when none is.
@@ -91,6 +102,10 @@ class ReportContents:
         findings: Of every check, whatever the outcome.
         reproduce: Commands that make this run again.
         group_counts: Distinct groups (patients, lesions) in each split; empty without groups.
+        diagnosis: What the curves say; None where nobody asked them.
+        looks: Where the network looks; None where that was not looked at.
+        provenance: (name, value) that identify weights, images and versions.
+        limits: What the figures do not say, and what the model is not for, a sentence each.
     """
 
     name: str
@@ -110,6 +125,11 @@ class ReportContents:
     group_counts: Mapping[str, int] = field(default_factory=dict)
     augmented_note: str = ""
     randomly_changed: bool = True
+    closer: Sequence[Closer] = ()
+    diagnosis: Diagnosis | None = None
+    looks: Looks | None = None
+    provenance: Sequence[tuple[str, str]] = ()
+    limits: Sequence[str] = ()
 
 
 def render(contents: ReportContents) -> str:
@@ -118,35 +138,35 @@ def render(contents: ReportContents) -> str:
     Raises:
         ValueError: A picture is neither JPEG nor PNG.
     """
+    closer = contents.closer or [Closer()] * len(contents.evaluations)
+    numbers = _numbers(contents.diagnosis)
+    marks = _marks(contents.diagnosis, numbers)
     return _environment().get_template("report.html.j2").render(
         name=contents.name,
         headline=contents.headline,
         contents=contents,
         best_and_last=_best_and_last(contents.history),
-        curves=_curves(contents.history),
+        curves=_curves(contents.history, marks),
         epochs=_epoch_rows(contents.history),
         splits=layout.split_table(
             contents.manifest_counts, measured=("validation", "test", "external")
         ),
         findings=layout.sorted_findings(contents.findings),
+        diagnosis=_diagnosed(contents.diagnosis),
+        numbers=numbers,
+        marked=bool(marks),
         evaluations=[
-            _evaluation(evaluation, position)
-            for position, evaluation in enumerate(contents.evaluations)
+            section(evaluation, beside, position)
+            for position, (evaluation, beside) in enumerate(
+                zip(contents.evaluations, closer, strict=True)
+            )
         ],
     )  # fmt: skip
 
 
 @functools.cache
 def _environment() -> Environment:
-    return layout.environment(shape=_shape, titled=_titled)
-
-
-def _titled(source: str) -> str:
-    """Return the heading of what was judged; of a long path, only its end."""
-    if source in SPLITS:
-        return f"{source.capitalize()} split"
-    parts = source.split("/")
-    return source if len(parts) <= 3 else "/".join(("…", *parts[-2:]))
+    return layout.environment(shape=_shape, titled=titled)
 
 
 def _shape(shape: Sequence[int | None]) -> str:
@@ -170,21 +190,45 @@ def _best_and_last(history: History) -> str:
     )
 
 
-def _curves(history: History) -> list[tuple[str, Markup]]:
+def _curves(history: History, marks: Mapping[int, Sequence[int]]) -> list[tuple[str, Markup]]:
     """Return (name, SVG) of the curves: one for wide screens, one for narrow ones."""
     *most, last = ["Loss", *figures.metric_names(history)]
     names = f"{', '.join(most)} and {last}".replace("_", " ")
     label = f"{names} by epoch. {_best_and_last(history)}"
     return [
-        (name, _inline(figures.history_figure(history, stacked=name == "narrow"), name, label))
+        (
+            name,
+            inline(
+                figures.history_figure(history, stacked=name == "narrow", marks=marks), name, label
+            ),
+        )
         for name in ("wide", "narrow")
         if len(history)
     ]
 
 
-def _inline(figure: Figure, prefix: str, label: str) -> Markup:
-    """Return a figure as markup: matplotlib has escaped every name in it."""
-    return Markup(figures.svg(figure, prefix=prefix, label=label))
+def _numbers(diagnosis: Diagnosis | None) -> dict[str, int]:
+    """Return the number that each finding of a diagnosis has, by its code."""
+    standing = () if diagnosis is None else diagnosis.standing
+    return {finding.code: number for number, finding in enumerate(standing, start=1)}
+
+
+def _marks(diagnosis: Diagnosis | None, numbers: Mapping[str, int]) -> dict[int, list[int]]:
+    """Return the numbers to write above each epoch."""
+    marks: dict[int, list[int]] = {}
+    for finding in () if diagnosis is None else diagnosis.standing:
+        if finding.epoch is not None:
+            marks.setdefault(finding.epoch, []).append(numbers[finding.code])
+    return marks
+
+
+def _diagnosed(diagnosis: Diagnosis | None) -> dict[str, Any] | None:
+    """Return the findings of a diagnosis as the macro `findings_list` lays them out."""
+    if diagnosis is None:
+        return None
+    standing = list(diagnosis.standing)
+    others = [finding for finding in diagnosis.findings if finding not in standing]
+    return {"found": standing, "others": others, "explained": diagnosis.explained}
 
 
 def _epoch_rows(history: History) -> list[dict[str, str]]:
@@ -209,77 +253,3 @@ def _plain_number(value: float | None) -> str:
     if abs(value) >= 10:
         return f"{value:.1f}"
     return f"{value:.4f}" if abs(value) >= 1e-3 else f"{value:.3g}"
-
-
-def _evaluation(evaluation: Evaluation, position: int) -> dict[str, Any]:
-    """Return everything the page says about one evaluation."""
-    binary = len(evaluation.classes) == 2
-    positive = f"“{evaluation.class_names[1]}”" if binary else ""
-    beside = ("recall", "precision", "roc_auc") if binary else ("macro_f1", "roc_auc", "log_loss")
-    about = _about(evaluation)
-    figure, size = figures.confusion_figure(evaluation), len(evaluation.classes)
-    width = round(96 * figure.get_figwidth())  # a CSS inch
-    metrics = [(*_words(name, positive), value) for name, value in evaluation.metrics.items()]
-    return {
-        "evaluation": evaluation,
-        "title": _titled(evaluation.source),
-        "about": about,
-        "accuracy": evaluation.metrics.get("accuracy"),
-        "beside": [(_words(name, positive)[0], evaluation.metrics.get(name)) for name in beside],
-        "metrics": metrics,
-        "undefined": None in [value for *_, value in metrics]
-        or any(None in scores.metrics.values() for scores in evaluation.classes),
-        "figure": _inline(figure, f"confusion-{position}", f"Confusion matrix: {about}"),
-        "width": width,
-        "least_width": round(width * (0.7 if size <= figures.MOST_COUNTED else 1)),
-        "size": size,
-        "uncounted": size > figures.MOST_COUNTED,
-        "confusions": _frequent_confusions(evaluation),
-        "leaks": _leak_rows(evaluation.leak_effect),
-    }
-
-
-def _leak_rows(effect: LeakEffect | None) -> list[tuple[str, str, str]]:
-    """Return (title, figure with leaked images, figure without) of each metric."""
-    if effect is None:
-        return []
-    return [
-        (_words(name, "")[0], _with_interval(whole), _with_interval(effect.clean.get(name)))
-        for name, whole in effect.whole.items()
-    ]
-
-
-def _with_interval(figure: Interval | None) -> str:
-    if figure is None:
-        return "no image is left"
-    return f"{rounded(figure.value, 3)} ({rounded(figure.low, 3)} to {rounded(figure.high, 3)})"
-
-
-def _about(evaluation: Evaluation) -> str:
-    """Return what every figure of an evaluation is about: source, count, weights, epoch."""
-    split = f"the {evaluation.source} split"
-    source = split if evaluation.source in SPLITS else f"“{evaluation.source}”"
-    return (
-        f"{counted(evaluation.count, 'image')} of {source}, "
-        f"{evaluation.weights} weights (epoch {evaluation.epoch + 1})"
-    )
-
-
-def _words(metric: str, positive: str) -> tuple[str, str]:
-    """Return (title, explanation) of a metric; one without words is named by its key."""
-    title, explanation = _METRICS.get(metric, (metric.replace("_", " ").capitalize(), ""))
-    return title, explanation.replace("{positive}", positive)
-
-
-def _frequent_confusions(evaluation: Evaluation) -> list[tuple[str, str, int, int]]:
-    """Return (true, predicted, count, records of the true class), most frequent first."""
-    wrong = evaluation.confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    names, actual = evaluation.class_names, evaluation.confusion.sum(axis=1)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
-    cells = [divmod(int(cell), len(names)) for cell in order]
-    return [
-        (names[row], names[column], int(wrong[row, column]), int(actual[row]))
-        for row, column in cells
-        if wrong[row, column]
-    ]
