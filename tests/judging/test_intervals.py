@@ -168,3 +168,16 @@ def test_a_model_that_is_certain_and_right_may_have_a_calibration_error(make_pre
     interval = found.intervals["calibration_error"]
     assert (interval.value, interval.low) == (0, 0)
     assert 0.01 < interval.high < 0.1
+
+
+def test_a_single_record_has_figures_and_too_few_to_say():
+    alone = Predictions.make(
+        class_names=TWO,
+        record_ids=["a"],
+        labels=["ill"],
+        probabilities=np.asarray([[0.2, 0.8]], np.float32),
+    )
+    found = judged(alone)
+    assert found.metrics["accuracy"] == 1.0
+    assert found.intervals["accuracy"].low is None
+    assert found.intervals["accuracy"].note.startswith("too few to say")

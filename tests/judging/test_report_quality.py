@@ -462,6 +462,16 @@ def test_the_numbers_on_the_curves_are_those_of_the_list():
     assert "A number marks where a finding below begins." in page.text
 
 
+@pytest.mark.parametrize(("first", "second"), [(6, 1), (1, 6)])
+def test_a_number_stands_above_its_own_epoch(first, second):
+    found = Finding("a", "info", "A.", epoch=first), Finding("b", "info", "B.", epoch=second)
+    rows = [{"epoch": e, "loss": 1 / (e + 1)} for e in range(8)]
+    page = render(empty(history=History.from_rows(rows), diagnosis=Diagnosis("run", 8, found)))
+    circled = re.findall(r'<text[^>]*#ffffff" x="([\d.]+)"[^>]*>([12])</text>', page)
+    places = {number: float(x) for x, number in circled}
+    assert (places["1"] > places["2"]) == (first > second)
+
+
 def test_curves_without_a_mark_promise_none():
     rows = [{"epoch": 0, "loss": 1.0}]
     page = Page(render(empty(history=History.from_rows(rows))))

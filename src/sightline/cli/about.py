@@ -93,7 +93,8 @@ def _row(run: Run) -> dict[str, Any]:
     best = history.best_epoch
     metrics: Mapping[str, float | None] = {}
     for judged in run.evaluations:
-        if (judged.source, judged.weights) == ("test", "best"):
+        # Not those of weights it had before, as far as the epoch tells: to read weights takes long.
+        if (judged.source, judged.weights, judged.epoch) == ("test", "best", best):
             metrics = judged.metrics
     return {
         "run": str(run.path),

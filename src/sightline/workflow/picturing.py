@@ -88,7 +88,7 @@ def drawn(path: str | None, caption: str) -> Picture | None:
 def closer(run: Run, judged: Evaluation) -> reports.Closer:
     """Return curves and reliability of an evaluation; empty where its predictions are gone."""
     try:
-        predictions = run.predictions(judged.source, judged.weights).scored()
+        predictions = _predictions(run, judged).scored()
     except DataError:
         return reports.Closer()
     after: tuple[ReliabilityBin, ...] = ()
@@ -111,7 +111,7 @@ def mistakes(run: Run, judged: Evaluation, overlays: Overlays) -> reports.Mistak
     """
     count = judged.count - int(judged.confusion.trace())
     try:
-        predictions = run.predictions(judged.source, judged.weights)
+        predictions = _predictions(run, judged)
     except DataError as error:
         return reports.Mistakes(judged.source, count, [], f"they cannot be shown: {error}")
     worst = evaluation.most_confident_errors(predictions, _WORST)
@@ -213,6 +213,21 @@ def thumbnail(run: Run, judged: Evaluation, record_id: str, caption: str) -> Pic
     return pictures.thumbnail(place if place.begin >= 0 else Path(place.path), caption)
 
 
+def _predictions(run: Run, judged: Evaluation) -> Predictions:
+    """Return what an evaluation was made from.
+
+    Raises:
+        DataError: It is gone, is damaged, or is of other weights or images by now.
+    """
+    predictions = run.predictions(judged.source, judged.weights)
+    if predictions.content_hash() != judged.predictions_hash:
+        raise DataError(
+            f"the predictions of {judged.source} were made anew since it was judged. Judge again: "
+            f"sightline evaluate {run.path}"
+        )
+    return predictions
+
+
 def _curves(predictions: Predictions) -> list[reports.ClassCurves]:
     """Return the curves of the second of two classes, or of each of several that has records."""
     labels, names = predictions.label_indices(), predictions.class_names
@@ -228,14 +243,14 @@ def _curves(predictions: Predictions) -> list[reports.ClassCurves]:
 
 
 def _caption(each: Mistake) -> str:
-    sure, for_label = (
+    given, for_label = (
         rounded(share, 1, percent=True) for share in (each.probability, each.label_probability)
     )
     if each.label == each.predicted:
-        return f"{each.label}, rightly\n{sure} sure\n{each.record_id}"
+        return f"{each.label}, rightly\n{given} for it\n{each.record_id}"
     return (
         f"{each.label} taken for {each.predicted}\n"
-        f"{sure} sure, {for_label} for {each.label}\n{each.record_id}"
+        f"{given} for {each.predicted}, {for_label} for {each.label}\n{each.record_id}"
     )
 
 

@@ -40,8 +40,8 @@ def columns_beside(
         table: A .csv, .tsv or .parquet file; not needed for the manifest's own columns.
 
     Raises:
-        DataError: A column is in neither, or is record_id; no row is of a record, a row could be of several, or two
-            rows say different things of one record.
+        DataError: A column is in neither, or is record_id; no row is of a record, a row could be
+            of several, or two rows say different things of one record.
     """
     if "record_id" in columns:
         raise DataError("record_id says which image it is, and is no column that images share.")

@@ -94,7 +94,9 @@ class Resampling:
 
     @property
     def tried(self) -> list[int]:
-        """The strata whose units `left_out` leaves out, in its order."""
+        """The strata whose units `left_out` leaves out, in its order; the only unit never is."""
+        if self.sizes.sum() == 1:
+            return []
         order = np.argsort(self.sizes, kind="stable")
         return [int(s) for s in order[np.cumsum(self.sizes[order]) <= _MOST_LEFT_OUT]]
 
