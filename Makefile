@@ -7,7 +7,7 @@ PEERS := .venv-bench/.installed
 FFCV := ffcv==1.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench bench-stream bench-dropin bench-audit bench-train lock clean
+.PHONY: help demo test test-all check fix bench bench-stream bench-dropin bench-audit bench-train bench-judging lock clean
 
 help:       ## print this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -78,7 +78,10 @@ bench-train: $(INSTALLED)   ## training beside plain Keras, ten hours: make benc
 	$(BIN)/python -m benchmarks.training.page docs/benchmarks-train.json \
 		docs/benchmarks-training.md docs/benchmarks-race.json
 
-bench: bench-stream bench-dropin bench-audit bench-train    ## all of them
+bench-judging: $(INSTALLED) ## an evaluation with its intervals beside scikit-learn, a minute
+	$(BIN)/python -m benchmarks.judging_speed --json docs/judging.json
+
+bench: bench-stream bench-dropin bench-audit bench-train bench-judging    ## all of them
 
 lock:                   ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \

@@ -115,6 +115,7 @@ def test_no_cell_of_the_first_notebook_warns_or_writes_errors(first):
     assert errors(first[0]) == []
 
 
+@pytest.mark.slow
 def test_no_cell_of_the_later_notebook_warns_or_writes_errors(later):
     assert errors(later[0]) == []
 
@@ -138,15 +139,18 @@ def test_the_notebook_leaves_a_row_for_every_image(first):
     assert len(rows) == 1 + 178 + 182 + 179
 
 
+@pytest.mark.slow
 def test_the_later_notebook_opens_the_saved_run(later):
     assert "first finished best epoch" in said(later[0])
 
 
+@pytest.mark.slow
 def test_the_later_notebook_trains_again_on_the_same_splits(first, later):
     one, two = sl.open_run(first[1] / "runs" / "first"), sl.open_run(later[1] / "runs" / "second")
     assert one.manifest.table.equals(two.manifest.table)
 
 
+@pytest.mark.slow
 def test_the_later_notebook_changes_nothing_in_the_saved_run(later):
     before, after = later[2]
     assert before == after

@@ -54,7 +54,7 @@ def judged(doubting: sl.Run, tmp_path_factory: pytest.TempPathFactory) -> sl.Run
 def test_a_threshold_is_chosen_and_told(doubter: sl.Run) -> None:
     text = shown("evaluate", doubter.path, "--threshold", "sensitivity=0.9")
     threshold = sl.open_run(doubter.path).model["threshold"]
-    assert f"A class is chosen by malignant from a probability of {threshold:.4g} on" in text
+    assert f"An image is called malignant from a probability of {threshold:.4g} on" in text
     assert "thresholds for malignant, chosen on validation" in text
     assert "calibration: temperature" in text
     assert "sets of classes that are to hold the true one in 90.0%" in text

@@ -138,8 +138,17 @@ rows = st.tuples(factors, factors, distances)
 anything = st.tuples(rows, rows).map(lambda both: np.array(both, np.float64))
 
 
-@pytest.mark.parametrize("channels_first", [False, True])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("channels", "channels_first"),
+    [
+        (3, False),
+        (1, True),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)  # each is compiled for itself
+            for each in ((1, False), (4, False), (3, True), (4, True))
+        ),
+    ],
+)
 @pytest.mark.parametrize("fill", FILLS)
 @settings(deadline=None, max_examples=60)
 @given(size=st.tuples(sides, sides), matrix=anything, seed=st.integers(0, 99))

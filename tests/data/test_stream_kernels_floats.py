@@ -57,7 +57,10 @@ def noise(channels: int, *, low: float = -3.0, high: float = 700.0) -> Floats:
 
 
 @pytest.mark.parametrize("fill", get_args(Fill))
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    "channels",
+    [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)],
+)
 def test_floats_are_moved_as_scipy_moves_them(channels: int, fill: Fill) -> None:
     source = noise(channels)
     found = made(source, changes(), fill=fill, fill_value=37.0)

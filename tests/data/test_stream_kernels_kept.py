@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 WARP = """
 import warnings
 import numpy as np
@@ -41,6 +43,7 @@ def run(program: str, **environment: str | Path) -> str:
     return ended.stdout.strip()
 
 
+@pytest.mark.slow
 def test_damaged_machine_code_is_made_anew_and_named(tmp_path: Path) -> None:
     assert run(WARP, NUMBA_CACHE_DIR=tmp_path) == f"{RIGHT} 0"
     kept = [*tmp_path.rglob("*.nbc"), *tmp_path.rglob("*.nbi")]

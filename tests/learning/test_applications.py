@@ -386,7 +386,10 @@ def test_an_end_before_the_network_thaws_is_told(seconds: float, said: bool) -> 
     assert end_in_words(done, recipe, standing).endswith(words) is said
 
 
-@pytest.mark.parametrize("step", [2, STEPS, STEPS + 1, 2 * STEPS])
+@pytest.mark.parametrize(
+    "step",
+    [STEPS + 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, STEPS, 2 * STEPS))],
+)
 def test_stopped_in_any_phase_it_ends_as_if_it_had_not(
     step: int, thawed: sl.Run, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:

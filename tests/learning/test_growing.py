@@ -76,6 +76,7 @@ def test_where_there_are_fewer_epochs_than_sizes_the_last_one_is_whole(
     assert any("(the last 1 of these: there are no more epochs)" in line for line in run.plan)
 
 
+@pytest.mark.slow
 def test_stopped_with_fewer_epochs_than_sizes_it_ends_as_if_it_had_not(
     pictures: Path, tmp_path: Path
 ) -> None:

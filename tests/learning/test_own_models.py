@@ -148,7 +148,9 @@ def test_training_begins_with_the_weights_that_the_model_has(
     np.testing.assert_allclose(run.weights("best")["000/kernel"], kernel, atol=1e-6)
 
 
-@pytest.mark.parametrize("step", [2, 5, 7])
+@pytest.mark.parametrize(
+    "step", [7, pytest.param(2, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_a_stopped_training_of_it_ends_as_if_it_had_not(
     step: int, given: sl.Run, pictures: Path, tmp_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def test_stopped_many_times_it_ends_as_if_it_had_not(
     assert differing(run, unstopped) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:

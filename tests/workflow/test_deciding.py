@@ -110,8 +110,8 @@ def test_it_says_what_it_was_chosen_on(chosen: Chosen) -> None:
     epoch = chosen.judged.epoch + 1
     on = f"60 records of validation, best weights, epoch {epoch}"
     assert chosen.judged.decision.chosen_on == on
-    said = chosen.judged.decision.in_words(chosen.judged.class_names)
-    assert f"A class is chosen by {said}, chosen on {on}." in chosen.said
+    said = chosen.judged.decision.sentence(chosen.judged.class_names)
+    assert f"From now on: {said}" in chosen.said
 
 
 def test_the_temperature_is_that_of_the_validation_split(chosen: Chosen) -> None:

@@ -33,10 +33,8 @@ def show(judged: Evaluation) -> None:
         console.show(f"Caution: {judged.caution}.")
     if judged.looks:
         console.show(f"Looks at this test split so far, by any run of yours: {judged.looks:,}.")
-    decision = judged.decision
-    if decision.kind != "most probable":
-        on = f", chosen on {decision.chosen_on}" if decision.chosen_on else ""
-        console.show(f"A class is chosen by {decision.in_words(judged.class_names)}{on}.")
+    if judged.decision.kind != "most probable":
+        console.show(judged.decision.sentence(judged.class_names))
     _show_metrics(judged)
     _show_classes(judged)
     console.show("\nconfusion matrix (row: true class, column: predicted)")

@@ -80,6 +80,19 @@ class Decision:
             return f"{class_names[self.class_index]} from a probability of {self.threshold:.4g} on"
         return "the least expected cost" if self.kind == "costs" else "the most probable class"
 
+    def sentence(self, class_names: Sequence[str]) -> str:
+        """Return how a class is chosen, what was asked for, and what it was chosen on."""
+        asked = f" (asked: {self.rule})" if self.rule else ""
+        chosen = f", chosen on {self.chosen_on}" if self.chosen_on else ""
+        if self.kind == "most probable":
+            return "An image is put into its most probable class."
+        if self.kind == "costs":
+            return f"An image is put into the class of the least expected cost{asked}{chosen}."
+        return (
+            f"An image is called {self.in_words(class_names)}{asked}{chosen}; below that, the most "
+            "probable of the other classes."
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain JSON values."""
         return asdict(self) | {"costs": [list(row) for row in self.costs]}

@@ -161,8 +161,7 @@ def _chosen(run: Run, validation: Predictions | None, wish: Wish, progress: Prog
         )
     costs = None if wish.costs is None else _read_costs(wish.costs, run)
     chosen = evaluation.choose_decision(rule, validation, costs=costs, source=_CHOOSES)
-    on = f", chosen on {chosen.decision.chosen_on}" if chosen.decision.chosen_on else ""
-    progress.say(f"A class is chosen by {chosen.decision.in_words(names)}{on}.")
+    progress.say(f"From now on: {chosen.decision.sentence(names)}")
     for warning in chosen.warnings:
         progress.say(f"{warning}.")
     return chosen.decision

@@ -179,17 +179,8 @@ def in_words(evaluation: Evaluation) -> str:
 
 def decided(evaluation: Evaluation) -> str:
     """Return how probabilities became classes, in a sentence; "" for the most probable one."""
-    decision, names = evaluation.decision, evaluation.class_names
-    if decision.kind == "most probable":
-        return ""
-    asked = f" (asked: {decision.rule})" if decision.rule else ""
-    chosen = f", chosen on {decision.chosen_on}" if decision.chosen_on else ""
-    if decision.kind == "costs":
-        return f"An image is put into the class of the least expected cost{asked}{chosen}."
-    return (
-        f"An image is called {decision.in_words(names)}{asked}{chosen}; below that, the most "
-        "probable of the other classes."
-    )
+    usual = evaluation.decision.kind == "most probable"
+    return "" if usual else evaluation.decision.sentence(evaluation.class_names)
 
 
 def inline(figure: Figure, prefix: str, label: str) -> Markup:
