@@ -10,9 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny import AfterSteps, Lines, Spoiler, Witness, train
+from tiny import AfterSteps, Spoiler, Witness, train
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.data.stream import Stream, StreamConfig
 from sightline.runs import load_checkpoint
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import Lines, small_recipe
+from tiny import small_recipe
 
+from listening_lines import Lines
 from sightline.errors import RunError
 from sightline.learning.training.saving import Keeper
 from sightline.runs import load_checkpoint

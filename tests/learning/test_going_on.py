@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import pytest
 from test_resuming import FEW, STEPS, Order, StopAt
-from tiny import Lines, train
+from tiny import train
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.runs import load_checkpoint, save_checkpoint
 
 

@@ -13,8 +13,9 @@ from keras.callbacks import (
     ModelCheckpoint,
     ReduceLROnPlateau,
 )
-from tiny import Lines, train
+from tiny import train
 
+from listening_lines import Lines
 from sightline.recipes.sections import MetricName
 
 LOWER = ["loss", "objective", "val_loss", "raw_val_loss"]

@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 from test_resuming import FEW, StopAt
-from tiny import Lines, train
+from tiny import train
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.runs import load_checkpoint
 
 

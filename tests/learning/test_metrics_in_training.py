@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import AfterSteps, Lines, Spoiler, train, write_splits
+from tiny import AfterSteps, Spoiler, train, write_splits
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.data.stream import Stream, StreamConfig
 from sightline.judging import evaluation
 from sightline.learning.training.standing import Tally

@@ -14,9 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tiny import Lines, train, train_alike, write_splits
+from tiny import train, train_alike, write_splits
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.progress import Step
 from sightline.recipes import dump_recipe
 from sightline.runs import Checkpoint, load_checkpoint, replace_file, write_sealed

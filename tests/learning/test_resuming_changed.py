@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from test_resuming import StopAt
-from tiny import Lines, train, write_splits
+from tiny import train, write_splits
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.data.images import read_file
 
 SAME = "will not be the same to the last bit"

@@ -102,16 +102,6 @@ def train_alike(folder: Path, out: Path, **more: Any) -> Run:
     return train(folder, out, **more)
 
 
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
 class Witness(keras.callbacks.Callback):
     """Writes down what a Keras callback is told, and the weights it sees at an epoch's end."""
 

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 import sightline as sl
+from listening_lines import Lines
 from sightline import runs
 from sightline.judging import evaluation
 from sightline.records import MOST_PROBABLE
@@ -22,16 +23,6 @@ from sightline.workflow import exporting
 PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 QUIET = sl.Silent()
 COSTS = "true,benign,malignant\nbenign,0,1\nmalignant,20,0\n"
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,10 @@ from typing import Any
 import pytest
 
 import sightline as sl
+from listening_lines import Lines
 
 MakePhotos = Callable[..., Path]
 MORE = {"train.epochs": 3}
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 import sightline as sl
+from listening_lines import Lines
 
 MakePhotos = Callable[..., Path]
 
@@ -102,16 +103,6 @@ def test_probabilities_of_a_file_do_not_depend_on_its_neighbours(
     among = predict(trained, unlabelled)
     row = among.table["record_id"].to_list().index("0.png")
     np.testing.assert_array_equal(alone[0], among.probabilities[row])
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 def test_a_run_of_another_backend_is_used_on_the_one_that_is_loaded(

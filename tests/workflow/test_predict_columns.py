@@ -14,20 +14,11 @@ import polars as pl
 import pytest
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.records import tempered
 
 QUIET = sl.Silent()
 PROBABILITIES = ["p_benign", "p_malignant"]
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,11 @@ import polars as pl
 import pytest
 
 import sightline as sl
+from listening_lines import Lines
 from sightline.workflow import reviewing
 
 MakePhotos = Callable[..., Path]
 QUIET = sl.Silent()
-
-
-class Lines(sl.Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def train(
     if resume is not None:
         given = {"data": data, "recipe": recipe, "out": out, **source}
         _refuse_beside_resume(given, model)
-        settled = _settled(resume)
+        settled = _settled(resume, shown)
         run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
         log = Logged(shown, run.path / "run.log")
         _settle_again(run, settled, log)
@@ -223,12 +223,17 @@ def _judge_again(run: Run, log: Progress, *, allow_leak: bool) -> None:
         _tell(run, log)
 
 
-def _settled(resumed: str | Path) -> Mapping[str, Settled]:
+def _settled(resumed: str | Path, progress: Progress) -> Mapping[str, Settled]:
     """Return what was settled about probabilities before a training goes on."""
     run = runs.open_run(resumed)
     try:
         return runs.all_settled(run)
-    except RunError:  # damaged: the training writes it anew
+    except RunError:  # the training writes it anew
+        progress.say(
+            f"{run.path / 'model.json'} is damaged, so how a class was chosen is not known any "
+            f"more. Settle it anew: sightline evaluate {shlex.quote(str(run.path))} --threshold "
+            "RULE, or without a rule for the most probable class."
+        )
         return {}
 
 
