@@ -52,9 +52,8 @@ class Overlays:
         """Return the pictures, by record id: why each was called what it was called."""
         if self._failed or not shown or not self.run.is_of(judged):
             return {}
-        manifest = self.run.manifest
-        if Path(judged.root) != manifest.root:
-            ids = [each.record_id for each in shown]
+        manifest, ids = self.run.manifest, list(dict.fromkeys(each.record_id for each in shown))
+        if not _are_own(self.run, judged, ids):
             manifest = Manifest.make(Path(judged.root), {"record_id": ids})
         try:
             if judged.weights not in self._networks:
@@ -63,7 +62,7 @@ class Overlays:
             return explaining.overlays(
                 self.run,
                 manifest,
-                [each.record_id for each in shown],
+                ids,
                 classes={each.record_id: each.predicted for each in shown},
                 weights=judged.weights,
                 max_side=_OVERLAY,
@@ -207,10 +206,18 @@ def thumbnail(run: Run, judged: Evaluation, record_id: str, caption: str) -> Pic
     Raises:
         DataError: It is not there, or cannot be read.
     """
-    if Path(judged.root) != run.manifest.root:
+    if not _are_own(run, judged, [record_id]):
         return pictures.thumbnail(Path(judged.root) / record_id, caption)
     place = run.manifest.locate(record_id)
     return pictures.thumbnail(place if place.begin >= 0 else Path(place.path), caption)
+
+
+def _are_own(run: Run, judged: Evaluation, record_ids: Sequence[str]) -> bool:
+    """Say whether these are images of the run's own manifest; another set may share its folder."""
+    manifest = run.manifest
+    return Path(judged.root) == manifest.root and set(record_ids) <= set(
+        manifest.table["record_id"]
+    )
 
 
 def _predictions(run: Run, judged: Evaluation) -> Predictions:
