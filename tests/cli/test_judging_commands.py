@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sightline as sl
-from sightline.cli import showing
+from sightline.cli import showing, training
 from sightline.cli.app import app
 from sightline.records import ClassScores, Interval
 
@@ -187,13 +187,52 @@ def test_compare_says_what_this_set_can_show(pair: tuple[Path, Path]) -> None:
     assert text.startswith("test images, best weights; each figure of all its images")
     assert "second against first: " in text
     assert "On 60 images that both judged." in text
-    assert text.endswith("The recipes are the same.\n")
+    assert "+0.000  (the same in every resample)" in text  # the probabilities are equal
+    assert "\nThe recipes are the same.\n" in text
 
 
 def test_compare_speaks_json(pair: tuple[Path, Path]) -> None:
     told = json.loads(shown("compare", *pair, "--json"))
     assert told["names"] == ["first", "second"]
     assert told["comparisons"][0]["words"].startswith("second against first")
+
+
+def test_compare_says_how_each_run_chooses_where_that_differs(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    text = shown("compare", *pair)
+    assert "A class is chosen otherwise:\nfirst: An image is called " in text
+    assert text.endswith("second: An image is put into its most probable class.\n")
+    twin = Path(shutil.copytree(pair[1], tmp_path / "twin"))
+    assert shown("compare", pair[1], twin).endswith("The recipes are the same.\n")
+
+
+def test_runs_shows_no_figures_of_classes_that_were_chosen_otherwise(doubter: sl.Run) -> None:
+    def listed() -> Any:
+        (row,) = json.loads(shown("runs", doubter.path.parent, "--json"))["runs"]
+        return row["test accuracy"]
+
+    judged = sl.evaluate(doubter, progress=QUIET)
+    assert listed() == judged.metrics["accuracy"]
+    sl.evaluate(doubter, split="validation", threshold="0.9", progress=QUIET)
+    assert listed() is None
+    judged = sl.evaluate(doubter, progress=QUIET)
+    assert listed() == judged.metrics["accuracy"]
+
+
+def test_the_end_of_a_training_shows_figures_of_its_weights_by_the_names_of_their_sets(
+    doubter: sl.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = sl.evaluate(doubter, progress=QUIET)
+    other = replace(now, source="/Sets/Of B")
+    former = replace(now, source="validation", model_fingerprint="0" * 64)
+    entries = [each.to_dict() for each in (former, now, other)]
+    (doubter.path / "evaluation.json").write_text(json.dumps({"evaluations": entries}))
+    training.show_end(doubter, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" accuracy")[0] for line in lines if " accuracy" in line] == [
+        "Test", "/Sets/Of B"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,26 @@ def test_columns_of_numbers_become_numbers_and_what_is_not_known_null(
     found = columns_beside(manifest, ["age", "site"], table=path)
     assert found["age"].to_list() == [40.5, None, 7.0]
     assert found["site"].to_list() == ["back", None, None]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["2024-05-17", "NA", "2023-12-01"], [date(2024, 5, 17), None, date(2023, 12, 1)]),
+        (
+            ["2024-05-17 09:30", "", "2023-12-01 23:00"],
+            [datetime(2024, 5, 17, 9, 30), None, datetime(2023, 12, 1, 23)],
+        ),
+        (["2024-05-17", "spring", "NA"], ["2024-05-17", "spring", None]),
+        (["17/05/2024", "NA", "NA"], ["17/05/2024", None, None]),
+    ],
+)
+def test_columns_of_iso_dates_become_dates_and_others_stay_text(
+    cells: list[str], expected: list[object], manifest: Manifest, tmp_path: Path
+) -> None:
+    rows = "".join(f"{n},{c}\n" for n, c in zip(["one", "two", "three"], cells, strict=True))
+    found = columns_beside(manifest, ["when"], table=table(tmp_path, "image,when\n" + rows))
+    assert found["when"].to_list() == expected
 
 
 def test_rows_of_other_images_are_passed_over_and_images_without_a_row_are_null(

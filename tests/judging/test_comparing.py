@@ -127,6 +127,40 @@ def test_with_groups_the_p_value_does_not_take_images_as_independent():
     assert found.p_value > 2 * found.mcnemar
 
 
+def constant(labels: np.ndarray, answers: np.ndarray, groups: list[str] | None) -> Predictions:
+    """Return predictions of two classes with these answers."""
+    return Predictions.make(
+        class_names=("a", "b"),
+        record_ids=[f"{row}" for row in range(len(labels))],
+        labels=["ab"[label] for label in labels],
+        probabilities=np.where(answers[:, np.newaxis] == np.arange(2), 0.9, 0.1).astype(np.float32),
+        groups=groups,
+    )
+
+
+@pytest.mark.parametrize("gained", [3, 2])
+def test_a_gain_that_no_resample_changes_is_still_a_difference(gained):
+    """In every group of b the second model is right on as many images, the first on none."""
+    labels, place = np.repeat([0, 1], 99), np.arange(198) % 3
+    groups = [f"g{row // 3}" for row in range(198)]
+    first, second = np.zeros(198, int), np.where(place < gained, labels, 0)
+    found = compare(constant(labels, first, groups), constant(labels, second, groups))
+    interval = found.differences["accuracy"]
+    assert (found.better, found.p_value < 1e-6) == ("second", True)
+    assert 0.01 < interval.high - interval.value < 0.1
+    assert compare(constant(labels, first, groups), constant(labels, first, groups)).p_value == 1
+
+
+def test_what_any_class_lacks_forbids_the_interval_of_a_mean():
+    """The class of fewer groups has images enough, the one of more groups has not."""
+    labels = np.repeat([0, 1], [40, 20])
+    groups = [f"a{row // 4}" for row in range(40)] + [f"b{row}" for row in range(20)]
+    answers = np.random.default_rng(0).integers(0, 2, (2, 60))
+    found = compare(*(constant(labels, each, groups) for each in answers)).differences
+    assert found["balanced_accuracy"].note == "too few to say: 20 images, 30 are needed"
+    assert found["accuracy"].low is not None
+
+
 def test_a_rare_class_leaves_only_what_rests_on_all_records():
     one, two = drawn(1.0, own=1), drawn(1.5, own=2)
     rows = np.flatnonzero((one.label_indices() < 2) | (np.arange(400) < 30))

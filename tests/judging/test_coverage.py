@@ -1,4 +1,4 @@
-"""How often the 95 % intervals hold the truth, over 1,000 test sets of each of 19 worlds.
+"""How often the 95 % intervals hold the truth, over 1,000 test sets of each of 21 worlds.
 
 Run alone, with `-s`, it prints the table of `docs/evaluation.md`. The method was developed on other
 seeds.
@@ -39,6 +39,8 @@ ALIKE = (
     World("140 + 60 images, one answer alone", (140, 60), WEAK, 1, pushed=20),
     World("4 x 60 images, hardly ever another answer", (60,) * 4, WEAK, 1, pushed=2.5),
     World("28 + 12 groups, hardly ever another answer", (28, 12), WEAK, 1, 7, pushed=1.5),
+    World("200 + 200 images, few answers, nearly all right", (200, 200), 1.0, 1, pushed=3.2),
+    World("60 + 60 groups, few answers, nearly all right", (60, 60), 1.0, 1, 3, pushed=2.6),
 )
 COUNTED = ("accuracy", "balanced_accuracy", "macro_recall", "macro_specificity", "precision", "f1")
 

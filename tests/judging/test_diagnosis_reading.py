@@ -70,6 +70,19 @@ def test_other_names_of_a_column_are_known(old: str, name: str) -> None:
     assert name in facts_of_history({"loss": [1.0], old: [0.5]}).columns
 
 
+def test_beside_an_accuracy_its_other_names_stay_columns_of_their_own() -> None:
+    facts = facts_of_history({"loss": [1.0], "acc": [0.5], "accuracy": [0.7]})
+    assert (facts["accuracy"].tolist(), facts["acc"].tolist()) == ([0.7], [0.5])
+
+
+def test_two_other_names_of_the_accuracy_are_refused_where_they_differ() -> None:
+    same = {"loss": [1.0], "acc": [0.5], "categorical_accuracy": [0.5]}
+    assert facts_of_history(same)["accuracy"].tolist() == [0.5]
+    told = "has 'acc' and 'binary_accuracy', which differ, and both would be the accuracy"
+    with pytest.raises(DataError, match=told):
+        facts_of_history({"loss": [1.0], "acc": [0.5], "binary_accuracy": [0.7]})
+
+
 def test_validation_in_every_second_epoch_has_gaps_in_between() -> None:
     facts = facts_of_history({"loss": [4, 3, 2, 1], "val_loss": [3.5, 1.5]})
     assert facts["val_loss"].tolist() == pytest.approx([np.nan, 3.5, np.nan, 1.5], nan_ok=True)

@@ -194,6 +194,24 @@ def answered(make_predictions, rows, names=TWO) -> Evaluation:
     return judged(dataclasses.replace(predictions, probabilities=shares))
 
 
+@pytest.mark.parametrize(("right", "wrong"), [(12, 0), (0, 12)])
+def test_a_precision_at_its_bound_rests_on_the_answers_alone(make_predictions, right, wrong):
+    """Of 12 answers that are all right, 400 images more say nothing about the 13th."""
+    rows = [("healthy", "healthy", 200 - wrong), ("ill", "healthy", 200 - right)]
+    rows += [("ill", "ill", right), ("healthy", "ill", wrong)]
+    found = answered(make_predictions, [row for row in rows if row[2]]).intervals["precision"]
+    assert (found.value, found.low, found.high) == (right / 12, *wilson(right / 12, 12))
+
+
+def test_answers_of_one_group_are_too_few_for_a_precision(make_predictions):
+    shares = np.repeat(np.asarray([[0.9, 0.1]], np.float32), 400, axis=0)
+    shares[200:212] = [0.1, 0.9]
+    labels = np.repeat(["healthy", "ill"], 200).tolist()
+    predictions = dataclasses.replace(make_predictions(TWO, labels=labels), probabilities=shares)
+    found = judged(grouped(predictions, [f"{row // 20}" for row in range(400)]))
+    assert found.intervals["precision"].note.startswith("too few to say: not defined in ")
+
+
 def test_a_model_of_one_answer_has_an_accuracy_that_is_not_certain(make_predictions):
     rows = [("healthy", "healthy", 140), ("ill", "healthy", 60)]
     found = answered(make_predictions, rows).intervals

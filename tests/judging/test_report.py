@@ -261,6 +261,14 @@ def test_long_evidence_is_cut_and_counted(nothing):
     assert "… and 2,980 more" in shown(nothing, findings=found).text
 
 
+def test_lists_within_a_table_of_evidence_are_counted(nothing):
+    patterns = [{"what": "IM", "examples": {"IM-1": ["a.png", "b.png"], "IM-2": ["c.png"]},
+                 "counts": {"dark": 3, "light": 2}}]  # fmt: skip
+    text = shown(nothing, findings=[Finding("x", "info", "Groups.", {"patterns": patterns})]).text
+    assert "IM 2 (see audit.json) dark: 3, light: 2" in text
+    assert "a.png" not in text
+
+
 def test_the_layers_are_told(page):
     assert "first Conv2D 62 × 62 × 8 224" in page.text
 

@@ -17,6 +17,7 @@ from PIL import Image
 from reading_pages import Page
 
 from sightline.judging.reports import (
+    Again,
     ClassCurves,
     Closer,
     Example,
@@ -301,7 +302,8 @@ def test_six_evaluations_two_of_them_in_pictures_stay_below_five_megabytes():
 
 
 def test_later_evaluations_are_folded_but_not_their_cautions():
-    stale = Stale(reason="of weights it had before", command="sightline evaluate R", former=True)
+    again = Again(command="sightline evaluate R")
+    stale = Stale(reason="of weights it had before", again=again, former=True)
     judged = known.evaluation_of(("a", "b"))
     page = render(empty(evaluations=[judged, judged], stale=[None, stale]))
     first, second = page.split('<section id="quality')[1:]
@@ -309,6 +311,37 @@ def test_later_evaluations_are_folded_but_not_their_cautions():
         "<summary>All figures of "
     )
     assert "<summary>All figures of " not in first
+
+
+def test_figures_without_a_command_are_judged_again_in_words():
+    again = Again(note="Judge it again as before: l.csv, and the same options.")
+    stale = Stale(reason="of weights it had before", again=again, former=True)
+    text = Page(render(empty(evaluations=[known.evaluation_of(("a", "b"))], stale=[stale]))).text
+    assert "of weights it had before. Judge it again as before: l.csv, and" in text
+    assert "Judge again:" not in text
+
+
+def test_what_a_command_leaves_out_stands_below_it():
+    again = Again(command="sightline evaluate R", note="Name the table as well.")
+    stale = Stale(reason="of weights it had before", again=again, former=True)
+    text = Page(render(empty(evaluations=[known.evaluation_of(("a", "b"))], stale=[stale]))).text
+    assert "Judge again: sightline evaluate R Name the table as well." in text
+
+
+def test_a_first_look_is_one():
+    judged = known.evaluation_of(("a", "b"))
+    told = "This test split has now been looked at {}, by any run."
+    assert told.format("once") in shown(dataclasses.replace(judged, looks=1)).text
+    assert told.format("2 times") in shown(dataclasses.replace(judged, looks=2)).text
+
+
+def test_confidence_is_that_of_the_most_probable_class_whatever_is_decided():
+    judged, closer = known.evaluation_of(("a", "b")), Closer(before=[BIN] * 3)
+    note = "about the most probable class here, whichever was decided for"
+    usual = dataclasses.replace(judged, decision=Decision())
+    assert note not in shown(usual, closer).text
+    threshold = Decision(kind="threshold", class_index=1, threshold=0.3)
+    assert note in shown(dataclasses.replace(judged, decision=threshold), closer).text
 
 
 def test_weights_that_validation_chose_are_said_to_be_where_it_calibrates(full):
@@ -402,7 +435,7 @@ def test_sets_are_told_with_their_coverage_and_sizes(full):
 
 def test_a_part_that_differs_is_told_apart(full):
     text = said(full)
-    assert "corrected for all 2 parts looked at" in text
+    assert "corrected for all parts that could be tested" in text
     assert (
         "Bergen site: differs from the rest 50 0.400 0.360 to 0.430 −12.3 −20.0 to −5.0 < 0.001"
     ) in text
@@ -487,6 +520,15 @@ def test_an_evaluation_of_an_older_file_renders():
     assert "Accuracy share of the images put in their class 0.8000 What is taken" in page.text
     assert "cat 25 0.700 0.900 – 0.790 – –" in page.text
     assert "Most frequent class" not in page.text
+
+
+def test_epochs_in_evidence_count_from_one_and_numbers_of_epochs_do_not():
+    evidence = {"best_epoch": 15, "epochs": 35, "jumps": [3, 9], "loss": [0, 4], "val_loss": 2.5}
+    found = (Finding("x", "info", "Of epoch 16.", evidence),)
+    text = Page(render(empty(history=History.from_rows([{"epoch": 0, "loss": 1.0}]),
+                             diagnosis=Diagnosis("run", 35, found)))).text  # fmt: skip
+    assert "best epoch 16 epochs 35 jumps 4 , 10 loss 1 , 5 val loss 2.5" in text
+    assert found[0].to_dict()["evidence"] == evidence
 
 
 def test_the_numbers_on_the_curves_are_those_of_the_list():

@@ -189,6 +189,34 @@ def test_a_slice_of_few_records_has_no_interval_and_no_test():
     assert (found.p_value, found.differs) == (None, False)
 
 
+def test_what_any_class_of_a_slice_lacks_forbids_the_interval_of_a_mean():
+    """The class of fewer groups has images enough, the one of more groups has not."""
+    labels = np.repeat(["a", "b", "a", "b"], [40, 20, 60, 60])
+    groups = np.repeat(np.arange(90), [4] * 10 + [1] * 20 + [2] * 60)
+    predictions = Predictions.make(
+        class_names=("a", "b", "c"),
+        record_ids=ids(180),
+        labels=labels.tolist(),
+        probabilities=np.random.default_rng(0).dirichlet(np.ones(3), 180).astype(np.float32),
+        groups=[f"g{each}" for each in groups],
+    )
+    sites = np.repeat(["here", "there"], [60, 120])
+    table = pl.DataFrame({"record_id": ids(180), "site": sites})
+    found = one(slices(predictions, table), "site", "here").metrics
+    assert found["balanced_accuracy"].note == "too few to say: 20 images, 30 are needed"
+    assert found["accuracy"].low is not None
+
+
+def test_a_slice_without_the_same_classes_elsewhere_is_not_tested():
+    """There is nothing to differ from, and so no p-value, which others would be corrected for."""
+    predictions = drawn()
+    table = pl.DataFrame({"record_id": ids(600), "label": predictions.table["label"]})
+    for each in slices(predictions, table):
+        assert (each.difference, each.p_value, each.corrected, each.differs) == (
+            None, None, None, False,
+        )  # fmt: skip
+
+
 def test_a_column_of_one_value_makes_no_slice():
     found = slices(drawn(), columns(camera=["x"] * 600))
     assert {each.column for each in found} == {"age", "sex", "site", "flash"}

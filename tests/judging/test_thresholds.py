@@ -210,6 +210,22 @@ def test_a_rule_that_cannot_be_read_is_refused(text, message):
         parse_rule(text, TWO)
 
 
+@pytest.mark.parametrize("names", [("cat", "dog "), (" a", " "), ("x:y", " x:y ")])
+def test_a_class_may_begin_or_end_in_a_blank(make_predictions, names):
+    predictions = make_predictions(names)
+    for index, name in enumerate(names):
+        assert {point.class_name for point in operating_points(predictions, index)} == {name}
+        assert parse_rule(f" f1:{name}", names).class_index == index
+        decision = choose_decision(parse_rule(f"f1:{name}", names), predictions).decision
+        assert parse_rule(decision.rule, names).class_index == index
+    assert [point.class_name for point in class_points(predictions)] == list(names)
+
+
+def test_blanks_around_a_class_without_any_are_forgiven():
+    rule = parse_rule(" f1: ill ", TWO)
+    assert (rule.kind, rule.class_index, rule.text) == ("f1", 1, "f1:ill")
+
+
 def test_with_three_classes_one_must_be_named():
     with pytest.raises(RecipeError, match=r"'f1' names no class.*as \"f1:melanoma\""):
         parse_rule("f1", THREE)

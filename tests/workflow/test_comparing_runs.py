@@ -208,6 +208,20 @@ def test_other_weights_can_be_compared(copies: tuple[Path, Path]) -> None:
     assert {each.weights for each in found.evaluations} == {"last"}
 
 
+def test_parts_that_are_replaced_by_figures_without_them_are_told(
+    copies: tuple[Path, Path], tmp_path: Path
+) -> None:
+    own, lines, table = sl.open_run(copies[0]).manifest, Lines(), tmp_path / "metadata.csv"
+    own.table.select("record_id", side="split").write_csv(table)
+    root = own.root
+    sl.evaluate(copies[0], data=root, slice_by="side", metadata=table, progress=QUIET)
+    sl.compare(copies, data=root, progress=lines)
+    assert lines.said == [
+        f"The figures of {root} that were kept are replaced, without what --slice-by added to "
+        "them: name it again to have it."
+    ]
+
+
 # --- what cannot be compared -----------------------------------------------------------
 
 

@@ -21,7 +21,9 @@ from listening_lines import Lines
 from sightline import runs
 from sightline.judging import evaluation
 from sightline.records import MOST_PROBABLE, Decision
+from sightline.runs.files import read_json, write_sealed
 from sightline.workflow import deciding, exporting
+from sightline.workflow.diagnosing import facts_of_run
 
 PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 QUIET = sl.Silent()
@@ -314,6 +316,45 @@ def test_argmax_takes_the_most_probable_class_again(run: sl.Run) -> None:
     judged = sl.evaluate(run, threshold="argmax", progress=QUIET)
     assert judged.decision == MOST_PROBABLE
     assert run.model["threshold"] == 0.5
+
+
+def test_validation_figures_follow_a_choice_that_a_look_at_test_made(doubter: sl.Run) -> None:
+    sl.evaluate(doubter, split="validation", progress=QUIET)
+    lines = Lines()
+    judged = sl.evaluate(doubter, threshold="0.9", progress=lines)
+    kept = {each.source: each for each in doubter.evaluations}
+    assert kept["validation"].decision == judged.decision
+    assert {each.source for each in facts_of_run(doubter).evaluations} == {"validation", "test"}
+    assert "The validation split was judged anew, by how a class is chosen now." in lines.said
+    again = sl.evaluate(doubter, split="validation", progress=QUIET)
+    assert dict(kept["validation"].metrics) == dict(again.metrics)
+
+
+def test_an_effect_of_leaks_is_measured_again_with_the_figures(
+    doubter: sl.Run, put_manifest: PutManifest
+) -> None:
+    own = doubter.manifest
+    shared = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("0" * 64)).otherwise("sha256")
+    leaky = put_manifest(doubter, sl.Manifest.make(own.root, own.table.with_columns(sha256=shared)))
+    before = sl.evaluate(leaky, split="validation", leak_effect=True, progress=QUIET)
+    sl.evaluate(leaky, threshold="0.9", allow_leak=True, progress=QUIET)
+    (after,) = [each for each in leaky.evaluations if each.source == "validation"]
+    assert before.leak_effect is not None
+    assert after.leak_effect is not None
+    assert after.leak_effect.leaked == before.leak_effect.leaked
+    assert after.leak_effect.whole["accuracy"] != before.leak_effect.whole["accuracy"]
+
+
+def test_the_card_forgets_what_was_settled_for_other_weights_of_the_same_epoch(
+    run: sl.Run, chosen: Chosen
+) -> None:
+    card = read_json(run.path / "model.json")
+    (settled,) = card["decisions"].values()
+    write_sealed(run.path / "model.json", {**card, "decisions": {"0" * 64: settled}})
+    (lost,) = runs.settle_again(run)
+    assert lost.decision.threshold == chosen.judged.decision.threshold
+    assert (run.model["threshold"], run.model["temperature"]) == (0.5, 1)
+    assert run.model["decisions"] == {}
 
 
 # --- a training that goes on -----------------------------------------------------------

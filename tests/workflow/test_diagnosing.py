@@ -143,9 +143,17 @@ def test_history_dictionary_and_file_say_the_same(keras_left: tuple[Any, Path]) 
     assert {json.dumps(each["findings"]) for each in told} == {json.dumps(told[0]["findings"])}
 
 
-def test_a_diagnosis_says_what_is_missing_for_more() -> None:
-    done = sl.diagnose({"loss": [0.7, 0.6, 0.5]})
-    assert "There is no val_loss" in done.notes[0]
+@pytest.mark.parametrize(
+    ("val_loss", "told"),
+    [
+        ([], "There is no val_loss, so"),
+        ([np.inf] * 4, "There is no finite val_loss, so"),
+        ([0.8, 0.7], "There is a finite val_loss in only 2 of 4 epochs, so"),
+    ],
+)
+def test_a_diagnosis_says_what_is_missing_for_more(val_loss: list[float], told: str) -> None:
+    done = sl.diagnose({"loss": [0.7, 0.6, 0.5, 0.4], "val_loss": val_loss})
+    assert done.notes[0] == f"{told} nothing is said about images it did not train on."
 
 
 def test_without_a_number_of_validation_images_noise_is_not_judged() -> None:

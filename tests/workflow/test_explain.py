@@ -366,6 +366,13 @@ def test_pictures_are_not_put_among_the_images(trained: sl.Run) -> None:
     assert not (trained.manifest.root / "explained").exists()
 
 
+def test_pictures_are_not_put_beside_folders_of_classes(trained: sl.Run, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(trained.manifest.root, tmp_path / "other"))
+    with pytest.raises(DataError, match=r"lies among the images, .* Name another folder"):
+        explain(trained, other / "dark", out=other / "explained")
+    assert not (other / "explained").exists()
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(trained: sl.Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot write into .*\(--out\)"):

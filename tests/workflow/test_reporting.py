@@ -17,7 +17,9 @@ import pytest
 
 import sightline as sl
 from sightline.data.sources import scan_shards
+from sightline.records import LabelNoise, Mistake
 from sightline.runs import write_sealed
+from sightline.workflow import picturing
 
 MakePhotos = Callable[..., Path]
 PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
@@ -177,6 +179,35 @@ def test_predictions_that_were_made_anew_are_not_shown_for_old_figures(
     assert f"were made anew since it was judged. {again}" in words(run)
 
 
+def test_a_set_of_a_table_is_judged_again_in_words(
+    run: sl.Run, swapped: Path, tmp_path: Path
+) -> None:
+    forget_figures(run)
+    table = tmp_path / "labels.csv"
+    rows = [{"img": f"{p.parent.name}/{p.name}", "dx": p.parent.name} for p in swapped.glob("*/*")]
+    pl.DataFrame(rows).write_csv(table)
+    judge(run, data=swapped, labels=table, path_col="img", label_col="dx")
+    change_figures(run, model_fingerprint="0" * 64)
+    told = words(run)
+    again = f"{table}, with its images below {swapped} and the same options."
+    assert f"of epoch 1. Judge it again as before: {again}" in told
+    assert f"sightline evaluate {run.path} --data" not in told
+
+
+def test_judging_again_asks_for_what_was_asked_before(doubter: sl.Run, tmp_path: Path) -> None:
+    ids = doubter.manifest.table["record_id"].to_list()
+    table = tmp_path / "ages.csv"
+    pl.DataFrame({"image": ids, "age": [n % 2 for n in range(len(ids))]}).write_csv(table)
+    judge(doubter, slice_by=["age", "split"], metadata=table, coverage=0.8, neighbours=True)
+    judge(doubter, data=doubter.manifest, slice_by=["age", "split"], metadata=table)
+    change_figures(doubter, model_fingerprint="0" * 64)
+    told, again = words(doubter), f"Judge again: sightline evaluate {doubter.path}"
+    beside = "Name the table of age as well: --metadata TABLE."
+    assert f"{again} --split test --coverage 0.8 --slice-by age --neighbours {beside}" in told
+    where = doubter.manifest.root
+    assert f"{again} --data {where} --slice-by age --slice-by split {beside}" in told
+
+
 def test_both_confusions_of_two_classes_are_told_apart(doubter: sl.Run) -> None:
     judged = judge(doubter, threshold="youden")
     assert judged.confusion[0, 1] > 12 > judged.confusion[1, 0] > 0
@@ -194,14 +225,36 @@ def much_judged(doubter: sl.Run) -> sl.Run:
     return doubter
 
 
-def test_only_the_first_two_of_many_evaluations_have_pictures(much_judged: sl.Run) -> None:
+def test_of_many_evaluations_the_best_weights_of_two_sets_have_pictures(
+    much_judged: sl.Run,
+) -> None:
     page = sl.report(much_judged)
     assert page.stat().st_size < 5_000_000
     text = page.read_text("utf-8")
     below = re.split("<h3>", text.partition('id="mistakes"')[2].partition("</section>")[0])[1:]
-    assert ["<img" in each for each in below] == [True, True, False, False, False, False]
+    assert ["<img" in each for each in below] == [True, False, False, True, False, False]
     for each in below:
         assert "-review.csv</code>" in each
+
+
+@pytest.mark.parametrize(
+    ("count", "above", "below", "told"),
+    [
+        (1, 1, 0, "the label of 1 of 40 images of the test split; it stands above. That"),
+        (3, 3, 0, "the labels of 3 of 40 images of the test split; they stand above. That"),
+        (3, 0, 3, "; they stand here. That"),
+        (9, 0, 8, "; the first of them stand here. That"),
+        (9, 2, 7, "; some of them stand above, the next ones here. That"),
+        (9, 0, 0, "the labels of 9 of 40 images of the test split. That"),
+    ],
+)
+def test_doubtful_labels_are_said_to_stand_where_they_do(
+    run: sl.Run, count: int, above: int, below: int, told: str
+) -> None:
+    doubted = tuple(Mistake(f"{n}.png", "a", "b", 0.9, 0.1, 0.8) for n in range(count))
+    noise = LabelNoise(("a", "b"), 40, doubted, ())
+    (judged,) = (each for each in run.evaluations if each.source == "test")
+    assert told in picturing.doubts(noise, judged, above=above, below=below)
 
 
 def test_every_section_names_its_weights(much_judged: sl.Run) -> None:
@@ -283,6 +336,18 @@ def test_a_run_with_figures_of_former_weights_alone_claims_none(run: sl.Run) -> 
     assert headline(run).endswith("images. It was not judged with the weights that it has now.")
     assert "model-index" not in card(run)
     assert "nothing is known of how good it is" in card(run)
+
+
+def test_images_that_were_trained_on_are_no_other_source(
+    run: sl.Run, photos: Path, swapped: Path
+) -> None:
+    same = "It was judged on images of the same source as those it was trained on."
+    forget_figures(run)
+    judge(run)
+    judge(run, data=photos)
+    assert same in words(run)
+    judge(run, data=swapped)
+    assert same not in words(run)
 
 
 # --- the headline ----------------------------------------------------------------------

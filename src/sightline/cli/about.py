@@ -14,7 +14,7 @@ from sightline.cli import console, options
 from sightline.errors import SightlineError
 from sightline.recipes import BUILTIN_NAMES, builtin_text
 from sightline.records import rounded
-from sightline.runs import Run, list_runs
+from sightline.runs import Run, decision_of_best, list_runs
 
 _METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
 
@@ -94,7 +94,9 @@ def _row(run: Run) -> dict[str, Any]:
     metrics: Mapping[str, float | None] = {}
     for judged in run.evaluations:
         # Not those of weights it had before, as far as the epoch tells: to read weights takes long.
-        if (judged.source, judged.weights, judged.epoch) == ("test", "best", best):
+        if (judged.source, judged.weights, judged.epoch) != ("test", "best", best):
+            continue
+        if decision_of_best(run).chooses_as(judged.decision):
             metrics = judged.metrics
     return {
         "run": str(run.path),

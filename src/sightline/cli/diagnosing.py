@@ -110,17 +110,15 @@ def show(done: Diagnosis, *, numbered: bool = False) -> None:
 def _evidence(finding: Finding) -> str:
     """Return the numbers of a finding in a line; lists and tables are left to --json."""
     return ", ".join(
-        f"{name.replace('_', ' ')} {_number(name, value)}"
-        for name, value in finding.evidence.items()
+        f"{name.replace('_', ' ')} {_number(value)}"
+        for name, value in finding.shown_evidence.items()
         if isinstance(value, (int, float, str)) and not isinstance(value, bool)
     )
 
 
-def _number(name: str, value: Any) -> str:
+def _number(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if name.endswith("epoch") and isinstance(value, int):  # people count from 1
-        return f"{value + 1}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 

@@ -17,6 +17,7 @@ from sightline.records import (
     edges_of,
     rounded,
 )
+from sightline.records.interval import SAME_THROUGHOUT
 
 _OF_A_CLASS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
 _OF_A_POINT = ("sensitivity", "specificity", "precision", "f1")
@@ -88,6 +89,11 @@ def show_comparison(compared: RunsCompared) -> None:
         console.show_table(["", *compared.names], rows)
     else:
         console.show("\nThe recipes are the same.")
+    decisions = [each.decision for each in compared.evaluations]
+    if not all(each.chooses_as(decisions[0]) for each in decisions):
+        console.show("\nA class is chosen otherwise:")
+        for name, each in zip(compared.names, compared.evaluations, strict=True):
+            console.show(f"{name}: {each.decision.sentence(each.class_names)}")
 
 
 def _show_metrics(judged: Evaluation) -> None:
@@ -169,8 +175,8 @@ def _show_sets(found: PredictionSets) -> None:
     rule = found.rule
     console.show(
         f"\nsets of classes that are to hold the true one in {rule.coverage:.1%} "
-        f"(fitted on {rule.chosen_on}): they do in {_interval(found.reached, 3)}, with "
-        f"{rounded(found.mean_size.value, 2)} classes on average, {found.empty:,} of "
+        f"(fitted on {rule.chosen_on}): they do in {_interval(found.reached, 1, percent=True)}, "
+        f"with {rounded(found.mean_size.value, 2)} classes on average, {found.empty:,} of "
         f"{found.count:,} empty"
     )
     if rule.note:
@@ -240,10 +246,17 @@ def _with_interval(value: float | None, interval: Interval | None) -> str:
     return _number(value, 3) if interval is None else _interval(interval, 3)
 
 
-def _interval(interval: Interval | None, decimals: int = 4, *, none: str = "not defined") -> str:
+def _interval(
+    interval: Interval | None,
+    decimals: int = 4,
+    *,
+    none: str = "not defined",
+    percent: bool = False,
+) -> str:
     if interval is None:
         return none
-    return f"{rounded(interval.value, decimals)}  ({edges_of(interval, decimals)})"
+    value = rounded(interval.value, decimals, percent=percent)
+    return f"{value}  ({edges_of(interval, decimals, percent=percent)})"
 
 
 def _difference(interval: Interval | None) -> str:
@@ -251,7 +264,8 @@ def _difference(interval: Interval | None) -> str:
     if interval is None:
         return "not defined"
     if interval.low is None or interval.high is None:
-        return f"{interval.value:+.3f}  (too few to say)"
+        why = SAME_THROUGHOUT if interval.note.endswith(SAME_THROUGHOUT) else "too few to say"
+        return f"{interval.value:+.3f}  ({why})"
     return f"{interval.value:+.3f}  ({interval.low:+.3f} to {interval.high:+.3f})"
 
 

@@ -9,7 +9,7 @@ import typer
 
 import sightline
 from sightline.cli import console, options
-from sightline.records import Evaluation, edges_of, rounded
+from sightline.records import SPLITS, Evaluation, edges_of, rounded
 from sightline.runs import Run, check_new, new_run_path
 
 _DEMO_MINUTES = 0.5
@@ -111,8 +111,12 @@ def demo(
 
 
 def show_end(run: Run, as_json: bool) -> None:
-    """Print what came out, and leave with the signal's code if one ended it."""
+    """Print what came out, and leave with the signal's code if one ended it.
+
+    Figures of weights that the run has no more are left out.
+    """
     report = run.path / "report.html"
+    judged_now = [judged for judged in run.evaluations if run.is_of(judged)]
     if as_json:
         console.show_json(
             {
@@ -121,15 +125,16 @@ def show_end(run: Run, as_json: bool) -> None:
                 "reason": run.info["reason"],
                 "epochs": len(run.history),
                 "best_epoch": run.history.best_epoch,
-                "evaluations": [judged.to_dict() for judged in run.evaluations],
+                "evaluations": [judged.to_dict() for judged in judged_now],
                 "report": str(report) if report.exists() else None,
             }
         )
     else:
-        for judged in run.evaluations:
+        for judged in judged_now:
             caution = f"; {judged.caution}" if judged.caution else ""
+            name = judged.source.capitalize() if judged.source in SPLITS else judged.source
             console.show(
-                f"{judged.source.capitalize()} accuracy {_figure(judged, 'accuracy')}, balanced "
+                f"{name} accuracy {_figure(judged, 'accuracy')}, balanced "
                 f"accuracy {_figure(judged, 'balanced_accuracy')} on {judged.count:,} images "
                 f"({judged.weights} weights, epoch {judged.epoch + 1}{caution})"
             )

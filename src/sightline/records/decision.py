@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -74,6 +74,12 @@ class Decision:
         others[:, self.class_index] = -1.0
         reached = probabilities[:, self.class_index] >= np.float32(self.threshold)
         return np.where(reached, self.class_index, others.argmax(axis=1)).astype(np.int64)
+
+    def chooses_as(self, other: Decision) -> bool:
+        """Say whether both put every image into the same class, however they were chosen."""
+        if self.kind == other.kind == "most probable":
+            return True
+        return replace(self, rule=other.rule, chosen_on=other.chosen_on) == other
 
     def in_words(self, class_names: Sequence[str]) -> str:
         """Return how a class is chosen, e.g. "malignant from a probability of 0.31 on"."""

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Severity = Literal["info", "warning", "error"]
 
+_OF_EPOCHS = ("jumps", "loss", "val_loss")  # evidence that, as a list, is of 0-based epochs
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -41,6 +43,11 @@ class Finding:
         """Whether it was found and not muted."""
         return self.outcome == "found" and not self.muted
 
+    @property
+    def shown_evidence(self) -> dict[str, Any]:
+        """The evidence as people read it: epochs counted from 1, as in the title."""
+        return {name: _from_one(name, value) for name, value in self.evidence.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON values."""
         plain = {name: getattr(self, name) for name in self.__slots__}
@@ -51,3 +58,12 @@ class Finding:
     def from_dict(cls, plain: Mapping[str, Any]) -> Finding:
         """Return the finding that `to_dict` wrote."""
         return cls(**plain)
+
+
+def _from_one(name: str, value: Any) -> Any:
+    """Return a piece of evidence; an epoch counted from 1, a number of epochs as it is."""
+    if name.endswith("epoch") and isinstance(value, int):
+        return value + 1
+    if name in _OF_EPOCHS and isinstance(value, list):
+        return [epoch + 1 for epoch in value]
+    return value

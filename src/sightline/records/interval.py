@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SAME_THROUGHOUT = "the same in every resample"  # how a note ends that tells of no spread
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -30,11 +32,12 @@ def intervals_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Interval]:
     return {name: Interval(**values) for name, values in plain.items()}
 
 
-def edges_of(interval: Interval, decimals: int = 4) -> str:
-    """Return e.g. "0.5780 to 0.6470", or "too few to say"."""
+def edges_of(interval: Interval, decimals: int = 4, *, percent: bool = False) -> str:
+    """Return e.g. "0.5780 to 0.6470", "57.8% to 64.7%", or "too few to say"; see `rounded`."""
     if interval.low is None:
         return "too few to say"
-    return f"{rounded(interval.low, decimals)} to {rounded(interval.high, decimals)}"
+    low, high = (rounded(edge, decimals, percent=percent) for edge in (interval.low, interval.high))
+    return f"{low} to {high}"
 
 
 def rounded(value: float | None, decimals: int = 4, *, percent: bool = False) -> str:

@@ -23,7 +23,8 @@ class Slice:
             balanced_accuracy; roc_auc. Those that are defined, with 95 % intervals.
         difference: Its accuracy less that of all other records, class by class (so that a slice of
             hard classes is not blamed for them); None where no class is on both sides.
-        p_value: That there is no such difference; None where there are too few records to test.
+        p_value: That there is no such difference; None where there are too few records to test, or
+            no class is on both sides.
         corrected: Holm's correction of it for all slices that were tested.
         differs: Whether the difference stands after the correction.
         no_value: Whether it is not of one value: "(other)" and "(unknown)".

@@ -41,6 +41,7 @@ from sightline.runs.checkpoints import (
 )
 from sightline.runs.decisions import (
     Settled,
+    decision_of_best,
     predictions_kept,
     settle,
     settle_again,
@@ -109,6 +110,7 @@ __all__ = [
     "count_looks",
     "create_run",
     "cut_history",
+    "decision_of_best",
     "file_sha256",
     "fingerprint",
     "flush_to_disk",

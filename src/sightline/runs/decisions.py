@@ -48,6 +48,17 @@ def settled(run: Run, kept: KeptWeights) -> Settled:
     return replace(known, decision=replace(known.decision, model_fingerprint=kept.fingerprint))
 
 
+def decision_of_best(run: Run) -> Decision:
+    """Return the decision of the best weights, as `model.json` tells: no weights are read.
+
+    Raises:
+        RunError: There is no model, or `model.json` is damaged.
+    """
+    card = run.model
+    plain = card.get(_DECISIONS, {}).get(card.get("fingerprint"))
+    return MOST_PROBABLE if plain is None else _read(plain).decision
+
+
 def settle(run: Run, kept: KeptWeights, what: Settled) -> None:
     """Keep what was settled; `threshold` and `temperature` of the card are those of the best.
 
@@ -119,9 +130,13 @@ def settle_again(run: Run) -> list[Settled]:
             settle(run, kept, settled(run, kept))
     lost = before.keys() - frozenset().union(*map(run.fingerprints, weights))
     if lost:
-        decisions = run.model[_DECISIONS]
-        left = {name: decisions[name] for name in decisions if name not in lost}
-        write_sealed(run.path / "model.json", {**run.model, _DECISIONS: left})
+        card = dict(run.model)
+        left = {name: plain for name, plain in card[_DECISIONS].items() if name not in lost}
+        card[_DECISIONS] = left
+        # `write_card` goes by the epoch, and other weights may be the best of the same one.
+        if not run.fingerprints(weights[0]) & left.keys():
+            card |= {"threshold": threshold_of(MOST_PROBABLE), "temperature": 1.0}
+        write_sealed(run.path / "model.json", card)
     return [_read(before[name]) for name in before if name in lost]
 
 

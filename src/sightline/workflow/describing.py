@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from sightline import runs
+from sightline.errors import DataError
 from sightline.judging import reports
-from sightline.records import SPLITS, Decision, Evaluation, Interval, rounded
+from sightline.records import MANIFEST_SCHEMA, SPLITS, Evaluation, Interval, rounded
 from sightline.runs import Run
 
 _FEW = 30  # images of a class, below which its figures say little
+_COVERAGE = 0.9  # of the sets that `evaluate` makes by itself
 
 
 def stale(run: Run, judged: Evaluation) -> reports.Stale | None:
@@ -21,44 +22,55 @@ def stale(run: Run, judged: Evaluation) -> reports.Stale | None:
     Raises:
         RunError: `model.json` is damaged.
     """
-    again = judge_again(run, judged)
     if not run.is_of(judged):
         before = f"of {judged.weights} weights that the run had before, of epoch {judged.epoch + 1}"
-        return reports.Stale(reason=before, command=again, former=True)
+        return reports.Stale(reason=before, again=judge_again(run, judged), former=True)
     if not (run.path / "model.json").exists():  # it keeps the choice
         return None
     now = runs.settled(run, run.kept(judged.weights)).decision
-    if _same_choice(now, judged.decision):
+    if now.chooses_as(judged.decision):
         return None
     names = judged.class_names
     chosen = (
         f"of classes chosen otherwise ({judged.decision.in_words(names)}) than the run chooses "
         f"now ({now.in_words(names)})"
     )
-    return reports.Stale(reason=chosen, command=again, former=False)
+    return reports.Stale(reason=chosen, again=judge_again(run, judged), former=False)
 
 
-def judge_again(run: Run, judged: Evaluation) -> str:
-    """Return the command that makes the figures of an evaluation anew."""
-    which = "--split" if judged.source in SPLITS else "--data"
-    words = ["sightline", "evaluate", str(run.path), which, judged.source]
+def judge_again(run: Run, judged: Evaluation) -> reports.Again:
+    """Return how to make the figures of an evaluation anew, as far as it was kept."""
+    own = judged.source in SPLITS
+    if not own and judged.root and judged.source != judged.root:  # a table, read who knows how
+        return reports.Again(
+            note=f"Judge it again as before: {judged.source}, with its images below {judged.root} "
+            "and the same options."
+        )
+    words = ["sightline", "evaluate", str(run.path), "--split" if own else "--data", judged.source]
     if judged.weights != "best":
         words += ["--weights", judged.weights]
     if judged.leak_effect is not None:
         words.append("--leak-effect")
     elif judged.leaked and judged.source in ("validation", "test"):  # else it is refused
         words.append("--allow-leak")
-    return shlex.join(words)
+    if judged.sets is not None and judged.sets.rule.coverage != _COVERAGE:
+        words += ["--coverage", str(judged.sets.rule.coverage)]
+    columns = list(dict.fromkeys(each.column for each in judged.slices))
+    for column in columns:
+        words += ["--slice-by", column]
+    if _knows_similar(run, judged):
+        words.append("--neighbours")
+    beside = [name for name in columns if name not in MANIFEST_SCHEMA]
+    note = f"Name the table of {', '.join(beside)} as well: --metadata TABLE." if beside else ""
+    return reports.Again(command=shlex.join(words), note=note)
 
 
-def _same_choice(one: Decision, other: Decision) -> bool:
-    """Say whether two decisions put every image into the same class, however they were chosen."""
-    if one.kind == other.kind == "most probable":
-        return True
-    said = replace(
-        one, rule=other.rule, chosen_on=other.chosen_on, model_fingerprint=other.model_fingerprint
-    )
-    return said == other
+def _knows_similar(run: Run, judged: Evaluation) -> bool:
+    """Say whether training images like each mistake were asked for."""
+    try:
+        return run.predictions(judged.source, judged.weights).embeddings is not None
+    except DataError:
+        return False
 
 
 def headline(
@@ -194,7 +206,7 @@ def _of_figures(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     honest = [each for each in evaluations if not each.caution]
     if not honest:
         yield f"Its best figures are not honest ones: {evaluations[0].caution}."
-    if all(each.source in SPLITS and each.source != "external" for each in evaluations):
+    if all(each.source in SPLITS and each.source != "external" for each in honest):
         yield (
             "It was judged on images of the same source as those it was trained on. Other cameras, "
             "sites and populations are not known to it; there it may do much worse. Judge it on "

@@ -360,7 +360,10 @@ def _folder(run: Run, out: str | Path | None, given: Sequence[str | Path]) -> Pa
         RunError: It cannot be written to.
     """
     folder = run.path / "explain" if out is None else Path(out)
-    among = [Path(path) for path in given if Path(path).is_dir()]
+    named = [Path(path).resolve() for path in given if Path(path).is_dir()]
+    # Beside folders of classes, another folder would be one more class.
+    names = run.model["class_names"]
+    among = [each.parent if _holds_classes(each.parent, names) else each for each in named]
     among += [] if run.state == runs.IMPORTED else [run.manifest.root]
     if any(folder.resolve().is_relative_to(each.resolve()) for each in among):
         raise DataError(
@@ -376,6 +379,10 @@ def _folder(run: Run, out: str | Path | None, given: Sequence[str | Path]) -> Pa
             "(--out)."
         ) from error
     return folder
+
+
+def _holds_classes(folder: Path, names: Sequence[str]) -> bool:
+    return sum((folder / name).is_dir() for name in names) > 1
 
 
 def _refuse_nothing_read(drawing: Drawing) -> None:

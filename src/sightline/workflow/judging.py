@@ -121,7 +121,7 @@ def evaluate(
             **deciding.told_by(helped, predictions, result, coverage),
             slices=reviewing.slices_of(predictions, columns, shown),
         )
-        _keep(opened, predictions, result)
+        _keep(opened, predictions, result, shown)
         beside: dict[Split, Predictions | None] = {"validation": chooser}
         if predictions.embeddings is not None and case.split != "train":
             beside["train"] = reviewing.embed_training(opened, kept, shown)
@@ -332,32 +332,46 @@ def _refuse_foreign_labels(manifest: Manifest, run: Run) -> None:
 def _keep_in_step(
     run: Run, split: Split, predictions: Predictions, decision: Decision, progress: Progress
 ) -> None:
-    """Judge a split anew where its figures are not those of the predictions that are kept now.
+    """Judge a split anew where its figures are not of the predictions and decision of now.
 
-    Those were made anew where they were of other weights or of fewer images, or damaged.
+    The predictions were made anew where they were of other weights or of fewer images, or damaged.
     """
-    now = (predictions.content_hash(), predictions.decision)
+    now = (predictions.content_hash(), decision)
     for old in run.evaluations:
         if (old.source, old.weights) != (split, predictions.weights):
             continue
         if (old.predictions_hash, old.decision) != now:
             case = _Case.of(run, split, None, {}, allow_leak=True)
             decided = dataclasses.replace(predictions, decision=decision)
-            result = case.figures(decided)
-            _keep(run, decided, result)
+            result = case.figures(decided, leak_effect=old.leak_effect is not None)
+            same = old.predictions_hash == result.predictions_hash
+            what = "how a class is chosen" if same else "the predictions that are kept of it"
+            progress.say(f"The {split} split was judged anew, by {what} now.")
+            _keep(run, decided, result, progress)
             reviewing.write_review(run, decided, result)
-            parts = " Its parts were left out: name them again (--slice-by)." if old.slices else ""
-            progress.say(
-                f"The {split} split was judged anew: its figures were not of the predictions that "
-                f"are kept of it now.{parts}"
-            )
 
 
-def _keep(run: Run, predictions: Predictions, result: Evaluation) -> None:
-    """Write predictions and figures, in place of those of the same source and weights."""
+def _keep(run: Run, predictions: Predictions, result: Evaluation, progress: Progress) -> None:
+    """Write predictions and figures, in place of those of the same source and weights.
+
+    What those had and these have not is said.
+    """
     path = run.predictions_path(result.source, result.weights)
     runs.write_atomically(path, predictions.save)
-    identity = (result.source, result.weights)
-    others = [old for old in run.evaluations if (old.source, old.weights) != identity]
-    entries = [evaluation.to_dict() for evaluation in (*others, result)]
+    entries = []
+    for old in run.evaluations:
+        if (old.source, old.weights) != (result.source, result.weights):
+            entries.append(old.to_dict())
+        elif lost := _options(old) - _options(result):
+            progress.say(
+                f"The figures of {result.source} that were kept are replaced, without what "
+                f"{' and '.join(sorted(lost))} added to them: name it again to have it."
+            )
+    entries.append(result.to_dict())
     runs.write_sealed(run.path / "evaluation.json", {"evaluations": entries})
+
+
+def _options(judged: Evaluation) -> set[str]:
+    """Return the options that added to the figures of an evaluation."""
+    added = {"--slice-by": judged.slices, "--leak-effect": judged.leak_effect}
+    return {option for option, what in added.items() if what}

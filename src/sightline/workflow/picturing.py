@@ -146,13 +146,15 @@ def mistakes(run: Run, judged: Evaluation, overlays: Overlays) -> reports.Mistak
     similar = _similar(run, predictions, worst[:_WITH_SIMILAR])
     album = _Album(images, overlays.of(judged, images, every), similar)
     shown, note = album.examples(worst)
+    next_ones = album.examples(doubtful)[0]
+    seen_above = sum(each.record_id in above for each in candidates) if shown else 0
     return replace(
         counted,
         examples=shown,
         note=note,
         uncertain=album.examples(uncertain)[0],
-        doubtful=album.examples(doubtful)[0],
-        doubts=_doubts(noise, judged),
+        doubtful=next_ones,
+        doubts=doubts(noise, judged, above=seen_above, below=len(next_ones)),
         cells=[
             (true, predicted, examples)
             for true, predicted, shown in cells
@@ -241,8 +243,8 @@ def _images(run: Run, judged: Evaluation, record_ids: set[str]) -> Manifest:
         return own
     if not judged.root:
         raise DataError(
-            "an older Sightline judged them, and kept no word of where they are. Judge again: "
-            f"{describing.judge_again(run, judged)}"
+            "an older Sightline judged them, and kept no word of where they are. "
+            f"{describing.judge_again(run, judged).in_words}"
         )
     table = pl.DataFrame({"record_id": sorted(record_ids)})
     archives = {archive_of(name) for name in record_ids} - record_ids
@@ -271,8 +273,8 @@ def _predictions(run: Run, judged: Evaluation) -> Predictions:
     predictions = run.predictions(judged.source, judged.weights)
     if predictions.content_hash() != judged.predictions_hash:
         raise DataError(
-            f"the predictions of {judged.source} were made anew since it was judged. Judge again: "
-            f"{describing.judge_again(run, judged)}"
+            f"the predictions of {judged.source} were made anew since it was judged. "
+            f"{describing.judge_again(run, judged).in_words}"
         )
     return predictions
 
@@ -303,20 +305,40 @@ def _caption(each: Mistake) -> str:
     )
 
 
-def _doubts(noise: LabelNoise, judged: Evaluation) -> str:
-    """Return how many labels are doubted, in a sentence; "" where none is, or none can be."""
+def doubts(noise: LabelNoise, judged: Evaluation, *, above: int, below: int) -> str:
+    """Return how many labels are doubted, in a sentence; "" where none is, or none can be.
+
+    Args:
+        noise: What is doubted.
+        judged: In what.
+        above: How many of these images are shown as mistakes.
+        below: How many are shown behind the sentence.
+    """
     if judged.source == "train" or not noise.candidates:
         return ""
     seen = " (which chose the weights, so doubts are too few)" * (judged.source == "validation")
     few = f" Of {', '.join(noise.too_few)} there are too few to say." if noise.too_few else ""
     own = judged.source in SPLITS
     where = f" of the {judged.source} split" if own else ""
+    count = len(noise.candidates)
     return (
-        f"The network has reason to doubt the labels of {len(noise.candidates):,} of "
-        f"{noise.count:,} images{where}{seen}; some of them stand above, the next ones here. "
+        f"The network has reason to doubt the label{'s' * (count > 1)} of {count:,} of "
+        f"{noise.count:,} images{where}{seen}{_places(count, above, below)}. "
         "That is a reason to look and no verdict: it doubts hard images too, and many of them "
         f"where it is weak.{few}"
     )
+
+
+def _places(count: int, above: int, below: int) -> str:
+    """Return where doubted images stand, as the end of a sentence; "" where none is shown."""
+    if above and below:
+        return "; some of them stand above, the next ones here"
+    if not (above or below):
+        return ""
+    place = "above" if above else "here"
+    if count == 1:
+        return f"; it stands {place}"
+    return f"; {'they' if above + below == count else 'the first of them'} stand {place}"
 
 
 def _similar(

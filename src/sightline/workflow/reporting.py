@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from sightline.records import (
     History,
     Manifest,
     Picture,
+    Weights,
 )
 from sightline.runs import Run
 from sightline.workflow import describing, diagnosing, explaining, picturing
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 _TRAINING_PICTURES = 24
 _PICTURED = 2  # evaluations whose images are shown; those of all would make the page too large
 _FORMER = "Figures of weights that the run had before are left out here; its report has them."
-_NOT_PICTURED = f"only those of the first {_PICTURED} sets are shown, to keep this page small"
+_NOT_PICTURED = f"only those of {_PICTURED} evaluations are shown, to keep this page small"
+_WEIGHTS: tuple[Weights, ...] = ("best", "average", "last")  # which stand first, of equal honesty
 
 
 def report(run: Run | str | Path, *, progress: Progress | None = None) -> Path:
@@ -109,7 +112,7 @@ def _contents(run: Run, progress: Progress) -> reports.ReportContents:
     judged = sorted(((each, describing.stale(run, each)) for each in every), key=_doubt)
     evaluations, stale = [each for each, _ in judged], [each for _, each in judged]
     augmented, augmented_note = _training_pictures(run)
-    overlays = picturing.Overlays(run, progress)
+    overlays, pictured = picturing.Overlays(run, progress), _pictured(evaluations)
     return reports.ReportContents(
         name=run.name,
         headline=describing.headline(run, evaluations, stale),
@@ -126,11 +129,10 @@ def _contents(run: Run, progress: Progress) -> reports.ReportContents:
         augmented_note=augmented_note,
         randomly_changed=augment.varies(run.recipe.augment),
         mistakes=[
-            *(picturing.mistakes(run, each, overlays) for each in evaluations[:_PICTURED]),
-            *(
-                picturing.without_pictures(run, each, _NOT_PICTURED)
-                for each in evaluations[_PICTURED:]
-            ),
+            picturing.mistakes(run, each, overlays)
+            if place in pictured
+            else picturing.without_pictures(run, each, _NOT_PICTURED)
+            for place, each in enumerate(evaluations)
         ],
         closer=[picturing.closer(run, each) for each in evaluations],
         stale=stale,
@@ -232,7 +234,17 @@ def _with_all_looks(manifest: Manifest, judged: Evaluation) -> Evaluation:
     return dataclasses.replace(judged, looks=max(judged.looks, runs.count_looks(manifest)))
 
 
-def _doubt(found: tuple[Evaluation, reports.Stale | None]) -> tuple[bool, int, bool]:
+def _pictured(evaluations: Sequence[Evaluation]) -> set[int]:
+    """Return the places of the evaluations whose images are shown: of each set one, then others."""
+    first = {each.source: place for place, each in reversed(list(enumerate(evaluations)))}
+    order = sorted(
+        range(len(evaluations)),
+        key=lambda place: (first[evaluations[place].source] != place, place),
+    )
+    return set(order[:_PICTURED])
+
+
+def _doubt(found: tuple[Evaluation, reports.Stale | None]) -> tuple[bool, int, int]:
     """Return the place of an evaluation: what decided nothing first, what was learned last.
 
     Those of weights that the run has no more stand behind all others.
@@ -244,7 +256,7 @@ def _doubt(found: tuple[Evaluation, reports.Stale | None]) -> tuple[bool, int, b
         place = 3
     else:
         place = 0 if judged.source == "test" else 1
-    return stale is not None and stale.former, place, judged.weights == "last"
+    return stale is not None and stale.former, place, _WEIGHTS.index(judged.weights)
 
 
 def _group_counts(manifest: Manifest) -> dict[str, int]:

@@ -228,9 +228,7 @@ def _say_stale(run: Run, log: Progress) -> None:
     """Name the figures that are not of the run as it is now, and say how to have new ones."""
     for each in run.evaluations:
         if stale := describing.stale(run, each):
-            log.say(
-                f"The figures of {each.source} are {stale.reason}. Judge again: {stale.command}"
-            )
+            log.say(f"The figures of {each.source} are {stale.reason}. {stale.again.in_words}")
 
 
 def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:

@@ -14,6 +14,8 @@ from sightline.errors import DataError
 from sightline.records import Manifest
 
 _NOT_KNOWN = ("", "na", "n/a", "nan", "null", "none", "unknown")
+_DATE = "%Y-%m-%d"  # as ISO 8601 has it; other ways of writing may mean two days
+_TIMES = tuple(f"{_DATE}{between}%H:%M{rest}" for between in "T " for rest in ("", ":%S", ":%S%.f"))
 _SHOWN = 5
 # The full path decides, then the name, then the name without extension.
 _WAYS: tuple[Callable[[str], str], ...] = (
@@ -31,7 +33,8 @@ def columns_beside(
     A column is that of the table, or else the manifest's own (width, height, mode, bytes ...). The
     table's column that names the most images says which row is of which: by path, or else by file
     name, or else by file name without extension. Rows of other images are passed over. Columns of
-    numbers alone become numbers; an empty cell, "NA", "unknown" and the like, and a record without
+    numbers alone become numbers, of ISO 8601 dates alone (2024-05-17, 2024-05-17 09:30) dates; an
+    empty cell, "NA", "unknown" and the like, and a record without
     a row, null.
 
     Args:
@@ -126,9 +129,12 @@ class _Names:
 
 
 def _values(cells: Sequence[str]) -> pl.Series:
-    """Return cells as numbers where all that are known are numbers, else as text."""
+    """Return cells as numbers, dates or times where all that are known are such, else as text."""
     known = pl.Series(
         [None if cell.casefold() in _NOT_KNOWN else cell for cell in cells], dtype=pl.String
     )
     numbers = known.cast(pl.Float64, strict=False)
-    return numbers if numbers.null_count() == known.null_count() else known
+    dates = known.str.to_date(_DATE, strict=False)
+    times = (known.str.to_datetime(form, strict=False) for form in _TIMES)
+    readings = (numbers, dates, *times)
+    return next((each for each in readings if each.null_count() == known.null_count()), known)

@@ -86,10 +86,13 @@ class TrainingFacts:
         """
         for column in columns:
             values = self.columns.get(column)
-            if values is None or not np.isfinite(values).any():
+            if values is None or np.isnan(values).all():
                 return f"There is no {column}."
-            if np.isfinite(values).sum() < 2 * len(values) / 3:
-                return f"There is no {column} in most epochs."
+            known = int(np.isfinite(values).sum())
+            if not known:
+                return f"There is no finite {column}."
+            if known < 2 * len(values) / 3:
+                return f"There is a finite {column} in only {known} of {len(values)} epochs."
         if self.epochs < epochs:
             return f"There are {self.epochs} epochs, and at least {epochs} are needed."
         return ""

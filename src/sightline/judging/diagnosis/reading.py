@@ -65,14 +65,16 @@ def facts_of_history(history: Any, known: Known | None = None) -> TrainingFacts:
     """Return the facts of a Keras `History`, or of its dictionary.
 
     Nothing of Keras is imported: whatever has a dictionary `history` will do. A column with fewer
-    values, as of `validation_freq`, belongs to every second (third ...) epoch.
+    values, as of `validation_freq`, belongs to every second (third ...) epoch. "acc" and its like
+    are taken for the accuracy where no column is called "accuracy".
 
     Args:
         history: With `.history`, `.params`; or a mapping of columns to a value an epoch.
         known: What it does not say.
 
     Raises:
-        DataError: It is neither, is empty, or a column is no list of numbers.
+        DataError: It is neither, is empty, a column is no list of numbers, or two that differ
+            could be the accuracy.
     """
     known = known or Known()
     table = getattr(history, "history", history)
@@ -81,8 +83,8 @@ def facts_of_history(history: Any, known: Known | None = None) -> TrainingFacts:
             f"a history must be a run, Keras' History, its dictionary, or a CSV file, got "
             f"{type(history).__name__}"
         )
-    columns = _aligned({_named(str(name)): _numbers(str(name), values)
-                        for name, values in table.items() if name != "epoch"})  # fmt: skip
+    own = {str(name): _numbers(str(name), table[name]) for name in table if name != "epoch"}
+    columns = _aligned(_renamed(own))
     if not any(len(values) for values in columns.values()):
         raise DataError(
             "the history is empty: it has no epoch. `fit` fills it at the end of each epoch; give "
@@ -200,6 +202,27 @@ def _named(name: str) -> str:
     """Return the name that rules know a column by."""
     bare = name.removeprefix("val_")
     return name.removesuffix(bare) + _ALIASES.get(bare, bare)
+
+
+def _renamed(columns: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return columns by the names that rules know; beside one of such a name, others keep theirs.
+
+    Raises:
+        DataError: Two would have one name, and differ.
+    """
+    renamed: dict[str, Floats] = {}
+    taken: dict[str, str] = {}
+    for name, values in columns.items():
+        known = _named(name)
+        if known != name and known in columns:
+            known = name
+        if known in renamed and not np.array_equal(values, renamed[known], equal_nan=True):
+            raise DataError(
+                f"the history has {taken[known]!r} and {name!r}, which differ, and both would be "
+                f"the {known}. Leave out the one that the loss was not trained with."
+            )
+        renamed[known], taken[known] = values, name
+    return renamed
 
 
 def _aligned(columns: Mapping[str, Floats]) -> dict[str, Floats]:

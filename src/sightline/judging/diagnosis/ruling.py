@@ -113,8 +113,8 @@ def _explained(found: set[str]) -> dict[str, str]:
 def _notes(facts: TrainingFacts) -> tuple[str, ...]:
     """Return what was not given, and what could be said with it."""
     notes = []
-    if facts.epochs and facts.lacks("val_loss"):
-        notes.append("There is no val_loss, so nothing is said about images it did not train on.")
+    if facts.epochs and (why := facts.lacks("val_loss")):
+        notes.append(f"{why.rstrip('.')}, so nothing is said about images it did not train on.")
     elif not facts.num_validation:
         notes.append(
             "The number of validation images is not known (num_validation), so noise cannot be "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from sightline.errors import DataError
 from sightline.judging.evaluation.counts import confusion_matrix
 from sightline.judging.evaluation.figures import OVERALL, Figures
 from sightline.judging.evaluation.losses import LARGEST_LOSS
-from sightline.judging.evaluation.quotients import too_few, units_among
+from sightline.judging.evaluation.quotients import weakest
 from sightline.judging.evaluation.resampling import (
     Resampling,
     interval,
@@ -26,6 +27,7 @@ from sightline.records import Comparison, Interval, Predictions
 
 Floats = npt.NDArray[np.float64]
 _ROUNDS = 400  # of resamples: an interval needs their spread alone, which these give to 4 %
+_SAME = 1e-12  # rounding of sums
 _OF_RECORDS = ("accuracy", "log_loss")  # rest on all records; the others on those of each class
 _METRICS = (
     "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss",
@@ -57,11 +59,12 @@ def compare(
     labels, units = one.label_indices(), units_of(one)
     right = np.stack([each.predicted_indices() == labels for each in (one, two)])
     sample = resampling(labels, units, rounds=_ROUNDS)
-    values, differences = _differences(one, two, sample)
+    unseen = _unseen(sample, one, two)
+    values, differences = _differences(one, two, sample, unseen)
     alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     mcnemar = _mcnemar(*alone)
     gain = right[1].astype(np.float64) - right[0]
-    p_value = _resampled(gain, sample) if sample.grouped else mcnemar
+    p_value = _resampled(gain, sample, unseen["accuracy"]) if sample.grouped else mcnemar
     return Comparison(
         names=names,
         count=len(one),
@@ -150,40 +153,37 @@ def _matched(
 
 
 def _differences(
-    one: Predictions, two: Predictions, sample: Resampling
+    one: Predictions, two: Predictions, sample: Resampling, unseen: Mapping[str, float]
 ) -> tuple[dict[str, tuple[float, float]], dict[str, Interval]]:
     """Return the figures of both, and their paired differences; only what is defined for both."""
-    answers = [each.predicted_indices() for each in (one, two)]
     keys = [(OVERALL, name) for name in _METRICS]
     measures = [
-        Figures(sample.labels, called, each.probabilities, keys)
-        for called, each in zip(answers, (one, two), strict=True)
+        Figures(sample.labels, each.predicted_indices(), each.probabilities, keys)
+        for each in (one, two)
     ]
     places = [measures[0].names.index(key) for key in keys]
-    unseen = _unseen(sample, len(one.class_names), answers)
 
     def both(weights: Floats) -> Floats:
         return np.stack([measure(weights)[:, places] for measure in measures], axis=1)
 
     values, drawn = both(np.ones((1, len(one))))[0], sample.drawn(both)
-    every = np.ones(len(one), np.bool_)
-    classes = [sample.labels == index for index in np.unique(sample.labels)]
-    rarest = min(classes, key=lambda own: units_among(sample, own))
+    every = weakest(sample, [np.ones(len(one), np.bool_)])
+    classes = weakest(sample, [sample.labels == index for index in np.unique(sample.labels)])
     pairs, differences = {}, {}
     for column, name in enumerate(_METRICS):
         if np.isnan(values[:, column]).any():
             continue
         pairs[name] = float(values[0, column]), float(values[1, column])
-        concerned = every if name in _OF_RECORDS else rarest
+        units, note = every if name in _OF_RECORDS else classes
         bound = LARGEST_LOSS if name == "log_loss" else 1.0
-        value, note = pairs[name][1] - pairs[name][0], too_few(sample, concerned)
+        value = pairs[name][1] - pairs[name][0]
         differences[name] = (
             Interval(value, None, None, note)
             if note
             else interval(
                 value,
                 drawn[:, 1, column] - drawn[:, 0, column],
-                units=units_among(sample, concerned),
+                units=units,
                 bounds=(-bound, bound),
                 unseen=unseen.get(name, 0.0),
             )
@@ -191,18 +191,23 @@ def _differences(
     return pairs, differences
 
 
-def _unseen(
-    sample: Resampling, num_classes: int, answers: Sequence[npt.NDArray[np.int64]]
-) -> dict[str, float]:
+def _unseen(sample: Resampling, one: Predictions, two: Predictions) -> dict[str, float]:
     """Return what the differences may be more unsure of than the resamples show, by metric.
 
-    Of classes in which both models got the same records right, as `unseen_errors` has it.
+    Of classes whose records, or whole groups, all gained the same, mostly nothing, by the second
+    model: no resample differs there. As `unseen_errors` has it.
     """
-    labels = sample.labels
-    unlike = (answers[0] == labels) != (answers[1] == labels)
-    alike = np.bincount(labels, unlike, num_classes) == 0
-    confusion = confusion_matrix(labels, answers[1], num_classes)
-    errors, _ = unseen_errors(confusion, units_by_class(sample, num_classes), alike=alike)
+    labels, classes = sample.labels, len(one.class_names)
+    answers = [each.predicted_indices() for each in (one, two)]
+    cells, places = np.unique(sample.units * classes + labels, return_inverse=True)
+    gain = (answers[1] == labels).astype(np.float64) - (answers[0] == labels)
+    means = np.bincount(places, gain) / np.bincount(places)  # of a unit's records of a class
+    ends = np.full(classes, np.inf), np.full(classes, -np.inf)
+    np.minimum.at(ends[0], cells % classes, means)
+    np.maximum.at(ends[1], cells % classes, means)
+    confusion = confusion_matrix(labels, answers[1], classes)
+    units = units_by_class(sample.units, labels, classes)
+    errors, _ = unseen_errors(confusion, units, alike=ends[1] - ends[0] < _SAME)
     return {name: OF_DIFFERENCE * float(error) for name, error in errors.items()}
 
 
@@ -216,17 +221,18 @@ def _mcnemar(first_alone: int, second_alone: int) -> float:
     return min(1.0, 2 * float(bdtr(min(first_alone, second_alone), discordant, 0.5)))
 
 
-def _resampled(gain: Floats, sample: Resampling) -> float:
+def _resampled(gain: Floats, sample: Resampling, unseen: float) -> float:
     """Return the two-sided p-value of a mean of whole groups, by Student's t.
 
     Args:
         gain: (N,) 1 where only the second model was right, -1 where only the first was, else 0.
         sample: Of the same records.
+        unseen: Of the accuracy, as `_unseen` gives it.
     """
     from scipy.special import stdtr
 
     drawn = sample.drawn(lambda weights: weights @ gain / weights.sum(axis=1))
-    spread = float(drawn.std(ddof=1))
-    if spread == 0:
+    spread = math.hypot(float(drawn.std(ddof=1)), unseen)
+    if spread < _SAME:
         return 1.0
     return 2 * float(stdtr(int(sample.sizes.sum()) - 1, -abs(float(gain.mean())) / spread))

@@ -21,6 +21,7 @@ from sightline.judging.evaluation.resampling import (
     jackknife,
     resampling,
     t_quantile,
+    units_by_class,
     wilson,
 )
 from sightline.judging.evaluation.unseen import unseen_errors
@@ -57,6 +58,7 @@ class Basis:
         total: Records or groups in all.
         grouped: Whether groups are resampled.
         counts: (K,) records of each class.
+        answered: (K,) records or groups with a record that was called each class.
         answers: (K,) records that were called each class.
     """
 
@@ -64,6 +66,7 @@ class Basis:
     confusion: npt.NDArray[np.int64]
     units: npt.NDArray[np.int64]
     others: npt.NDArray[np.int64]
+    answered: npt.NDArray[np.int64]
     total: int
     grouped: bool
     counts: npt.NDArray[np.int64] = field(init=False)
@@ -76,15 +79,17 @@ class Basis:
 
     @classmethod
     def of(
-        cls, sample: Resampling, names: tuple[str, ...], confusion: npt.NDArray[np.int64]
+        cls, sample: Resampling, names: tuple[str, ...], predicted: npt.NDArray[np.int64]
     ) -> Basis:
-        """Return the basis of the figures of resampled records."""
+        """Return the basis of the figures of resampled records, which were called (N,) classes."""
+        confusion = confusion_matrix(sample.labels, predicted, len(names))
+        answered = units_by_class(sample.units, predicted, len(names))
         total = int(sample.sizes.sum())
         held = np.zeros((total, len(names)), np.bool_)
         held[sample.units, sample.labels] = True
         alone = held.sum(axis=1) == 1
         others = total - (held & alone[:, np.newaxis]).sum(axis=0)
-        return cls(names, confusion, held.sum(axis=0), others, total, sample.grouped)
+        return cls(names, confusion, held.sum(axis=0), others, answered, total, sample.grouped)
 
     def needed(self, key: Key) -> list[int]:
         """Return the classes that a figure rests on; empty where it rests on all records alike."""
@@ -98,8 +103,11 @@ class Basis:
 
     def least(self, key: Key) -> int:
         """Return how many independent records or groups a figure rests on at least."""
-        sides = [min(self.units[index], self.others[index]) for index in self.needed(key)]
-        return int(min(sides, default=self.total))
+        sides = [self.units, self.others]
+        if key[1] == "precision":
+            sides.append(self.answered)
+        least = np.min(sides, axis=0)[self.needed(key)]
+        return int(least.min(initial=self.total))
 
     def smallest(self) -> int:
         """Return the records or groups of the smallest class; of a tiny one as if it had 10."""
@@ -184,13 +192,12 @@ def measured(
         DataError: A label is not one of the model's classes.
     """
     labels, predicted = scored.label_indices(), scored.predicted_indices()
-    names = scored.class_names
-    confusion = confusion_matrix(labels, predicted, len(names))
     figures = Figures(labels, predicted, scored.probabilities, keys)
     sample = resampling(labels, units, rounds=rounds)
     metrics = figures.metrics()
-    sure = _intervals(figures, sample, Basis.of(sample, names, confusion), metrics)
-    return Measured(metrics, sure, confusion, sample)
+    basis = Basis.of(sample, scored.class_names, predicted)
+    sure = _intervals(figures, sample, basis, metrics)
+    return Measured(metrics, sure, basis.confusion, sample)
 
 
 def _intervals(

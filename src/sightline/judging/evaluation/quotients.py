@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -72,6 +74,18 @@ def too_few(sample: Resampling, concerned: npt.NDArray[np.bool_]) -> str:
     if sample.grouped and groups < ENOUGH_GROUPS:
         return f"too few to say: {groups} groups, {ENOUGH_GROUPS} are needed"
     return ""
+
+
+def weakest(sample: Resampling, parts: Sequence[npt.NDArray[np.bool_]]) -> tuple[int, str]:
+    """Return how many units the smallest of some parts has, and why any of them is `too_few`.
+
+    Args:
+        sample: Of the N records.
+        parts: (N,) records that a figure rests on, each part on its own.
+    """
+    units = [units_among(sample, part) for part in parts]
+    notes = (too_few(sample, parts[place]) for place in np.argsort(units, kind="stable"))
+    return min(units), next(filter(None, notes), "")
 
 
 def units_among(sample: Resampling, concerned: npt.NDArray[np.bool_]) -> int:

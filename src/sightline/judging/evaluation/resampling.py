@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.records import Interval, Predictions
+from sightline.records.interval import SAME_THROUGHOUT
 
 ROUNDS = 1000
 ENOUGH_RECORDS = 30  # of a class, for an interval of a figure that rests on it
@@ -27,7 +28,7 @@ _MOST_LEFT_OUT = 1000  # units; of larger strata the resamples alone know the sp
 _MOST_MEASURED = 30_000  # times a class is measured for that: it would take longer than resampling
 _LEAST_FREEDOM = 3.0
 _AT_BOUND = 1e-12  # of the way between the bounds: rounding of sums
-NO_SPREAD = "too few to say: it is the same in every resample"
+NO_SPREAD = f"too few to say: it is {SAME_THROUGHOUT}"
 _MOST_UNDEFINED = 0.05  # of the rounds; a figure with more of them gets no interval
 
 
@@ -185,9 +186,17 @@ def units_of(predictions: Predictions) -> npt.NDArray[np.int64] | None:
     return np.asarray([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def units_by_class(sample: Resampling, num_classes: int) -> npt.NDArray[np.int64]:
-    """Return (K,) how many records, or whole groups, have a record of each class."""
-    pairs = np.unique(sample.units * num_classes + sample.labels)
+def units_by_class(
+    units: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], num_classes: int
+) -> npt.NDArray[np.int64]:
+    """Return (K,) how many records, or whole groups, have a record of each class.
+
+    Args:
+        units: (N,) of `Resampling`.
+        classes: (N,) what each record is, or was called.
+        num_classes: K.
+    """
+    pairs = np.unique(units * num_classes + classes)
     return np.bincount(pairs % num_classes, minlength=num_classes)
 
 

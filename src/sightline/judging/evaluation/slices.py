@@ -13,7 +13,7 @@ import polars as pl
 from sightline.errors import DataError
 from sightline.judging.evaluation.comparing import holm
 from sightline.judging.evaluation.counts import quotient
-from sightline.judging.evaluation.quotients import too_few, units_among
+from sightline.judging.evaluation.quotients import too_few, units_among, weakest
 from sightline.judging.evaluation.ranking import Ranking, mean_of_defined, ranked
 from sightline.judging.evaluation.resampling import Resampling, interval, resampling, units_of
 from sightline.judging.evaluation.stratified import p_value
@@ -37,10 +37,11 @@ def slices(predictions: Predictions, columns: pl.DataFrame) -> tuple[Slice, ...]
     than 20 texts the 19 most frequent are kept; a column of one value makes no slice.
 
     Every slice of 30 records (10 groups) or more, with as many outside it, is tested for being
-    right as often as the other records of the same classes: see `stratified.p_value`. The p-values
-    are corrected (Holm) for all slices of all columns, two that part the records in the same way
-    counting once, so the chance of any false alarm is 5 %. Intervals are 95 %, each for itself,
-    from 200 of the resamples of `resampling`. Deterministic.
+    right as often as the other records of the same classes, where there are any: see
+    `stratified.p_value`. The p-values are corrected (Holm) for all tested slices of all columns,
+    two that part the records in the same way counting once, so the chance of any false alarm is
+    5 %. Intervals are 95 %, each for itself, from 200 of the resamples of `resampling`.
+    Deterministic.
 
     Args:
         predictions: Records without a label or a readable image are left out.
@@ -254,6 +255,7 @@ def _of_column(
     figures = _Figures(judged, masks)
     values = figures(np.ones((1, len(judged.labels))))[0]
     drawn, unseen = judged.sample.drawn(figures), figures.unseen()
+    undefined = np.isnan(values[:, figures.names.index("difference")])  # nothing to compare with
     result = []
     for place, (name, inside) in enumerate(parts):
         metrics = {
@@ -277,7 +279,7 @@ def _of_column(
                 groups=units_among(judged.sample, inside) if judged.sample.grouped else 0,
                 difference=metrics.pop("difference", None),
                 metrics=metrics,
-                p_value=_tested(judged, inside),
+                p_value=None if undefined[place] else _tested(judged, inside),
             )
         )
     return result
@@ -299,11 +301,10 @@ def _sure(
     else:  # rests on every class that is there
         present = np.unique(judged.labels[inside]).tolist()
         concerned = [inside & (judged.labels == index) for index in present]
-    fewest = min(concerned, key=lambda records: units_among(judged.sample, records))
-    if note := too_few(judged.sample, fewest):
+    units, note = weakest(judged.sample, concerned)
+    if note:
         return Interval(value, None, None, note)
-    bounds = (-1.0 if metric == "difference" else 0.0, 1.0)
-    units, area = units_among(judged.sample, fewest), metric == "roc_auc"
+    bounds, area = (-1.0 if metric == "difference" else 0.0, 1.0), metric == "roc_auc"
     return interval(value, drawn, units=units, bounds=bounds, unseen=unseen, area=area)
 
 

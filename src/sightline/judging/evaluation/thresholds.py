@@ -68,13 +68,26 @@ def parse_rule(text: str, class_names: Sequence[str]) -> ThresholdRule:
         RecipeError: It is none of the rules, its value is out of range, the class is not one of
             the model's, or it needs one and names none.
     """
-    rule, colon, name = text.strip().partition(":")
+    rule, colon, name = text.partition(":")
+    rule = rule.strip()
     if rule in ("costs", "argmax"):
         if colon:
             raise RecipeError(
                 f'the rule "{rule}" is about every class, got {text!r}; give "{rule}"'
             )
-        return ThresholdRule(rule, text.strip())
+        return ThresholdRule(rule, rule)
+    kind, value = _kind_of(rule, text)
+    index = _class_of(name if colon else None, text, class_names)
+    return ThresholdRule(kind, f"{rule}:{class_names[index]}" if colon else rule, value, index)
+
+
+def _kind_of(rule: str, text: str) -> tuple[str, float]:
+    """Return the kind and the value of a rule that is about a class, without its class.
+
+    Args:
+        rule: As "sensitivity=0.95".
+        text: What the user gave, for the errors.
+    """
     kind, equals, number = rule.partition("=")
     value = _number(number if equals else kind)
     if kind in _BEST and not equals:
@@ -88,8 +101,13 @@ def parse_rule(text: str, class_names: Sequence[str]) -> ThresholdRule:
         kind = "fixed"
     else:
         raise RecipeError(f"{text!r} is not a rule for a threshold. Give one of {_FORMS}")
-    class_index = _class_of(name if colon else None, text, class_names)
-    return ThresholdRule(kind, text.strip(), value, class_index)
+    return kind, value
+
+
+def _rule_about(rule: str, index: int, class_names: Sequence[str]) -> ThresholdRule:
+    """Return a rule that names no class, about a class; its name may be any text."""
+    kind, value = _kind_of(rule, rule)
+    return ThresholdRule(kind, f"{rule}:{class_names[index]}", value, index)
 
 
 def choose_decision(
@@ -155,8 +173,8 @@ def operating_points(predictions: Predictions, class_index: int) -> tuple[Operat
     classes = len(predictions.class_names)
     if not 0 <= class_index < classes:
         raise ValueError(f"class_index must be in 0..{classes - 1}, got {class_index}")
-    name = predictions.class_names[class_index]
-    rules = [parse_rule(f"{rule}:{name}", predictions.class_names) for rule in OPERATING_RULES]
+    names = predictions.class_names
+    rules = [_rule_about(rule, class_index, names) for rule in OPERATING_RULES]
     return _points(predictions.scored(), rules)
 
 
@@ -183,7 +201,7 @@ def class_points(
     names = scored.class_names
     counts = np.bincount(scored.label_indices(), minlength=len(names))
     kept = [index for index in np.argsort(-counts, kind="stable")[:most].tolist() if counts[index]]
-    rules = [parse_rule(f"{rule}:{names[index]}", names) for index in sorted(kept)]
+    rules = [_rule_about(rule, index, names) for index in sorted(kept)]
     return tuple(point for each in rules for point in _chosen(scored, (each,)))
 
 
@@ -220,6 +238,8 @@ def _class_of(name: str | None, text: str, class_names: Sequence[str]) -> int:
             f"{text!r} names no class, and the model has {len(class_names)}: {list(class_names)}. "
             f'Give it after a colon, as "{text}:{class_names[0]}"'
         )
+    if name not in class_names:  # blanks belong to a name only where a class has them
+        name = name.strip()
     if name not in class_names:
         raise RecipeError(
             f"{text!r} is about {name!r}, which is not one of the classes {list(class_names)}"

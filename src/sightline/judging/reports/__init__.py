@@ -34,7 +34,7 @@ from sightline.judging.reports.preview_page import (
     Strip,
     render_preview,
 )
-from sightline.judging.reports.quality import Closer, Stale, titled, weights_of
+from sightline.judging.reports.quality import Again, Closer, Stale, titled, weights_of
 from sightline.judging.reports.quality_figures import ClassCurves
 from sightline.judging.reports.rates_page import (
     comparison_figure,
@@ -45,6 +45,7 @@ from sightline.judging.reports.rates_page import (
 __all__ = [
     "DUMPED",
     "PREVIEW_TITLE",
+    "Again",
     "AuditContents",
     "CardContents",
     "ClassCurves",

@@ -155,12 +155,15 @@ def _evidence(value: object) -> dict[str, Any]:
         more = max(0, len(value) - MOST_IDS)
         return {"columns": columns, "rows": rows, "parts": [], "more": more, "apart": False}
     parts, more = _parts(value, MOST_IDS)
-    apart = isinstance(value, Mapping) and any(_is_several(part) for part in value.values())
-    return {"columns": [], "rows": [], "parts": parts, "more": more, "apart": apart}
+    return {"columns": [], "rows": [], "parts": parts, "more": more, "apart": _is_deep(value)}
 
 
 def _is_several(value: object) -> TypeGuard[Mapping[Any, Any] | Sequence[Any]]:
     return isinstance(value, (Mapping, Sequence)) and not isinstance(value, str)
+
+
+def _is_deep(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping) and any(map(_is_several, value.values()))
 
 
 def _is_table(value: object) -> TypeGuard[Sequence[Mapping[Any, Any]]]:
@@ -181,8 +184,11 @@ def _parts(value: object, most: int) -> tuple[list[str], int]:
 
 
 def _cell(value: object) -> str:
-    """Return a value of a table or mapping as text; of a list inside of it, the beginning."""
-    if _is_table(value):
+    """Return a value of a table or mapping as text; of a list inside of it, the beginning.
+
+    What is a table of its own, or holds lists, has no room there and is counted.
+    """
+    if _is_table(value) or _is_deep(value):
         return f"{len(value):,} (see audit.json)"
     parts, more = _parts(value, MOST_IN_A_CELL)
     return f"{', '.join(parts)}{f' … and {more:,} more' if more else ''}"

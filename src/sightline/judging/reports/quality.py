@@ -78,17 +78,36 @@ class Closer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Again:
+    """How to make figures anew.
+
+    Attributes:
+        command: What does it; "" where not enough is known to write it down.
+        note: What the command leaves out, or what to do in its place, in a sentence; may be "".
+    """
+
+    command: str = ""
+    note: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """Both, e.g. "Judge again: sightline evaluate runs/1 --split test"."""
+        told = f"Judge again: {self.command}" if self.command else ""
+        return ". ".join(part for part in (told, self.note) if part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stale:
     """Why figures are not of the model as it is now.
 
     Attributes:
         reason: The end of the sentence "these figures are ...".
-        command: What makes them anew.
+        again: What makes them anew.
         former: They are of weights that the run has no more; else of another way to choose a class.
     """
 
     reason: str
-    command: str
+    again: Again
     former: bool
 
 

@@ -118,7 +118,7 @@ def reliability_figure(
         color=BEFORE, alpha=0.45, edgecolor=INK, linewidth=0.3,
     )  # fmt: skip
     plain_axes(lower, "")
-    lower.set_xlabel("confidence: probability of the predicted class", color=INK, fontsize=9)
+    lower.set_xlabel("confidence: probability of the most probable class", color=INK, fontsize=9)
     lower.set_ylabel("images", color=INK, fontsize=9)
     if after:
         upper.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left")
