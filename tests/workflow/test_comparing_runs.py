@@ -217,8 +217,8 @@ def test_parts_that_are_replaced_by_figures_without_them_are_told(
     sl.evaluate(copies[0], data=root, slice_by="side", metadata=table, progress=QUIET)
     sl.compare(copies, data=root, progress=lines)
     assert lines.said == [
-        f"The figures of {root} that were kept are replaced, without what --slice-by added to "
-        "them: name it again to have it."
+        f"The figures of {root} that were kept are replaced, without what --slice-by side had "
+        "added to them."
     ]
 
 

@@ -365,7 +365,7 @@ def _keep(run: Run, predictions: Predictions, result: Evaluation, progress: Prog
         elif lost := _options(old) - _options(result):
             progress.say(
                 f"The figures of {result.source} that were kept are replaced, without what "
-                f"{' and '.join(sorted(lost))} added to them: name it again to have it."
+                f"{' and '.join(sorted(lost))} had added to them."
             )
     entries.append(result.to_dict())
     runs.write_sealed(run.path / "evaluation.json", {"evaluations": entries})
@@ -373,5 +373,5 @@ def _keep(run: Run, predictions: Predictions, result: Evaluation, progress: Prog
 
 def _options(judged: Evaluation) -> set[str]:
     """Return the options that added to the figures of an evaluation."""
-    added = {"--slice-by": judged.slices, "--leak-effect": judged.leak_effect}
-    return {option for option, what in added.items() if what}
+    parts = {f"--slice-by {each.column}" for each in judged.slices}
+    return parts | ({"--leak-effect"} if judged.leak_effect is not None else set())
