@@ -52,7 +52,8 @@ def test_killed_at_any_operation_it_ends_as_if_it_had_not(every: int, tmp_path: 
     assert every > 1 or len({case["case"]["number"] for case in cases}) >= 200
 
 
-@pytest.mark.parametrize("every", [197, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [197, 3])
 def test_a_failing_disk_costs_no_checkpoint_and_ends_in_a_sentence(
     every: int, tmp_path: Path
 ) -> None:

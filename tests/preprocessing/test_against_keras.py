@@ -72,7 +72,9 @@ def test_parameters_of_500_random_settings_are_bit_equal() -> None:
 @pytest.mark.parametrize(
     "data_format", ["channels_last", pytest.param("channels_first", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("color_mode", ["rgb", "rgba", "grayscale"])
+@pytest.mark.parametrize(
+    "color_mode", ["rgb", pytest.param("rgba", marks=pytest.mark.slow), "grayscale"]
+)
 @pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect", "wrap"])
 @pytest.mark.parametrize("order", range(6))
 def test_pixels_are_keras_for_every_fill_order_colour_and_layout(
