@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sightline as sl
+from sightline import runs
 from sightline.cli.app import app
 
 LOSSES = [0.7 * 0.85**epoch for epoch in range(8)]
@@ -49,6 +50,32 @@ def test_an_error_level_finding_ends_with_1(tmp_path: Path) -> None:
     done = run_cli(log)
     assert done.exit_code == 1
     assert "Error diverged: The loss" in done.stdout
+
+
+def test_the_curves_of_a_file_are_drawn_with_the_numbers_of_what_was_found(
+    log: Path, tmp_path: Path
+) -> None:
+    done = run_cli(log, "--num-validation", 5000, "--patience", 0, "--plot", tmp_path / "c.png")
+    assert done.exit_code == 0, done.output
+    assert "\n1. Warning not-finished: " in done.stdout
+    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_plot_that_is_no_png_is_refused(log: Path, tmp_path: Path) -> None:
+    done = run_cli(log, "--plot", tmp_path / "c.jpg")
+    assert done.exit_code != 0
+    assert "must end in .png" in done.output
+
+
+def test_a_run_in_use_is_diagnosed_and_said_not_to_be_kept(run: sl.Run) -> None:
+    with runs.locked(run.path):
+        done = run_cli(run.path)
+        spoken = run_cli(run.path, "--json")
+    assert done.exit_code == 0, done.output
+    assert "small-validation" in done.stdout
+    (told,) = [line for line in done.output.splitlines() if "not kept" in line]
+    assert told.startswith(f"The diagnosis is not kept: {run.path} is in use by process")
+    assert json.loads(spoken.stdout)["findings"]
 
 
 def test_a_run_folder_is_diagnosed(run: sl.Run) -> None:

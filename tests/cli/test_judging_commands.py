@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 import sightline as sl
 from sightline.cli import showing
 from sightline.cli.app import app
-from sightline.records import Interval
+from sightline.records import ClassScores, Interval
 
 QUIET = sl.Silent()
 
@@ -204,6 +206,19 @@ def test_runs_that_cannot_be_compared_are_refused(
     assert message in refused("compare", *(pair[place] for place in places))
 
 
+def test_a_split_beside_an_external_set_to_compare_on_is_refused(pair: tuple[Path, Path]) -> None:
+    told = refused("compare", *pair, "--split", "test", "--data", pair[0])
+    assert "--split test is one of the run's own splits" in told
+
+
+def test_compare_takes_a_table(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    own, table = sl.open_run(pair[0]).manifest, tmp_path / "labels.csv"
+    own.of_split("test").select("record_id", truth="label").write_csv(table)
+    columns = ("--path-col", "record_id", "--label-col", "truth", "--allow-leak")
+    text = shown("compare", *pair, "--data", own.root, "--labels", table, *columns)
+    assert text.startswith(f"{table} images, best weights")
+
+
 def test_runs_of_other_classes_cannot_be_compared(judged: sl.Run, trained: sl.Run) -> None:
     assert "only runs of the same classes" in refused("compare", judged.path, trained.path)
 
@@ -249,3 +264,19 @@ def test_figures_of_validation_or_of_other_weights_are_not_those_of_the_test_spl
     sl.evaluate(doubter, weights="last", progress=QUIET)
     (row,) = json.loads(shown("runs", doubter.path.parent, "--json"))["runs"]
     assert row["test accuracy"] is None
+
+
+def test_of_many_classes_the_most_frequent_confusions_stand_for_the_matrix(
+    judged: sl.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"class{index:02d}" for index in range(31)]
+    confusion = np.diag(np.full(31, 9))
+    confusion[4, 7], confusion[30, 0] = 5, 2
+    classes = tuple(ClassScores(name, 9, {}) for name in names)
+    showing.show(replace(judged.evaluations[0], classes=classes, confusion=confusion, points=()))
+    told = capsys.readouterr().out
+    assert "confusion matrix" not in told
+    lines = told[told.index("most frequent confusions of 31 classes") :].splitlines()
+    assert [line.split() for line in lines[2:4]] == [
+        ["class04", "class07", "5", "14"], ["class30", "class00", "2", "11"],
+    ]  # fmt: skip

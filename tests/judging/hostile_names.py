@@ -148,7 +148,7 @@ def calibration_of(fitted_on: str = "90 records of validation", note: str = "") 
 
 
 def sets_of(names: Sequence[str], note: str = "") -> PredictionSets:
-    rule = SetRule(0.9, (0.2,) * len(names), by_class=False, count=90, note=note)
+    rule = SetRule(0.9, (0.2,) * len(names), count=90, note=note)
     sizes = (3, 30, 7, *(0 for _ in names[2:]))
     return PredictionSets(rule, 40, sure(0.925), {}, sure(1.25), sizes)
 

@@ -32,6 +32,8 @@ class World:
         sharpened: What the logits are multiplied by; 1 is calibrated, 2 overconfident.
         group_size: Mean images a group, of an exponential shape; 0 without groups.
         mixed: Whether every fourth image of a group is of the next class.
+        pushed: What is added to every logit of the first class; much of it makes a model that
+            hardly ever answers anything else.
     """
 
     name: str
@@ -40,6 +42,7 @@ class World:
     sharpened: float
     group_size: float = 0
     mixed: bool = False
+    pushed: float = 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -73,6 +76,7 @@ class World:
         seen[np.arange(len(labels)), labels] += self.shift
         shares = np.bincount(labels, minlength=classes) / len(labels)
         logits = (self.shift * seen + np.log(shares)) * self.sharpened
+        logits[:, 0] += self.pushed
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 

@@ -157,14 +157,6 @@ def test_the_bins_are_those_of_the_calibration_error():
     assert sum(gaps) / len(predictions) == pytest.approx(error, abs=1e-6)
 
 
-def test_the_bins_of_a_class_are_those_of_its_calibration_error():
-    predictions = drawn(sharpness=2.0)
-    gaps = [each.count * abs(each.confidence - each.share.value)
-            for each in reliability(predictions, class_index=1)]  # fmt: skip
-    error = evaluate(predictions, source="test").classes[1].metrics["calibration_error"]
-    assert sum(gaps) / len(predictions) == pytest.approx(error, abs=1e-6)
-
-
 def test_a_bin_survives_json():
     for each in reliability(drawn(50)):
         assert ReliabilityBin.from_dict(json.loads(json.dumps(each.to_dict()))) == each
@@ -173,8 +165,3 @@ def test_a_bin_survives_json():
 def test_no_bin_is_refused():
     with pytest.raises(ValueError, match="bins must be 1 or more, got 0"):
         reliability(drawn(50), bins=0)
-
-
-def test_an_unknown_class_is_refused():
-    with pytest.raises(ValueError, match=r"class_index must be in 0\.\.2, got 3"):
-        reliability(drawn(50), class_index=3)

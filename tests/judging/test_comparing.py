@@ -71,7 +71,7 @@ def test_a_model_does_not_differ_from_itself():
     assert (found.mcnemar, found.better) == (1.0, "")
     assert found.words() == (
         "second against first: no difference that this test set can show: "
-        "accuracy +0.0 points (95 % interval +0.0 to +0.0)"
+        "accuracy +0.0 points (95 % interval -0.7 to +0.7)"
     )
 
 
@@ -225,3 +225,33 @@ def test_a_record_that_is_there_twice_is_refused():
 def test_one_run_alone_is_refused():
     with pytest.raises(ValueError, match=r"two runs or more are compared, got \['x'\]"):
         compare_runs({"x": drawn(1.0)})
+
+
+def hardly_apart(seed: int) -> tuple[Predictions, Predictions]:
+    """Return two models of 200 images that differ on one in 70: the first is better by 0.005."""
+    rng = np.random.default_rng((5, seed))
+    labels, chance = np.repeat([0, 1], (140, 60)), rng.random(200)
+    first = np.where(rng.random(200) < 0.7, labels, 1 - labels)
+    lost, won = (
+        (first == labels) & (chance < 0.01 / 0.7),
+        (first != labels) & (chance < 0.005 / 0.3),
+    )
+    second = np.where(lost | won, 1 - first, first)
+    noise = [np.eye(2)[answers] + rng.random((200, 2)) / 2 for answers in (first, second)]
+    one, two = (
+        Predictions.make(
+            class_names=("a", "b"),
+            record_ids=[f"{row}" for row in range(200)],
+            labels=["ab"[label] for label in labels],
+            probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
+        )
+        for odds in noise
+    )
+    return one, two
+
+
+@pytest.mark.slow
+def test_models_that_hardly_differ_are_not_said_to_be_equal_for_certain():
+    found = [compare(*hardly_apart(seed)).differences["accuracy"] for seed in range(300)]
+    held = np.mean([each.low <= -0.005 <= each.high for each in found])
+    assert held >= 0.93 - 3 * np.sqrt(0.95 * 0.05 / 300)

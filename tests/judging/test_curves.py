@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as peer
 
 from sightline.judging.evaluation import precision_recall_curve, roc_curve
-from sightline.judging.evaluation.curves import thinned
+from sightline.judging.evaluation.curves import thinned, thinned_steps
 
 TWO = ("healthy", "ill")
 
@@ -51,10 +51,11 @@ def test_a_thinned_curve_looks_the_same(make_predictions, curve):
         along, across = all_of_them[0] + all_of_them[1], all_of_them[1] - all_of_them[0]
         drawn = np.interp(along, few[0] + few[1], few[1] - few[0])
         assert np.abs(drawn - across).max() < 0.003
-    else:
-        plain = all_of_them[1] > 0.02  # before that, single records move the precision
-        drawn = np.interp(all_of_them[1], few[1][::-1], few[0][::-1])
-        assert np.abs(drawn - all_of_them[0])[plain].max() < 0.01
+    else:  # as it is drawn: each precision holds down to the next lower recall
+        recalls = np.linspace(1, 1e-4, 5000)
+        steps = [each[0][np.searchsorted(-each[1], -recalls, side="right") - 1]
+                 for each in (few, all_of_them)]  # fmt: skip
+        assert np.abs(steps[0] - steps[1]).max() < 0.01
 
 
 def test_points_on_a_straight_line_are_left_out():
@@ -65,6 +66,17 @@ def test_points_on_a_straight_line_are_left_out():
 def test_a_corner_is_kept():
     x, y = np.asarray([0, 0, 0, 0.5, 1.0]), np.asarray([0, 0.5, 1.0, 1.0, 1.0])
     assert thinned(x, y, 200).tolist() == [0, 2, 4]
+
+
+def test_steps_that_hold_are_one_point():
+    y = np.repeat([0.5, 0.8, 0.6], 300)
+    assert thinned_steps(y, 200).tolist() == [0, 300, 600, 899]
+
+
+def test_no_more_steps_are_kept_than_asked():
+    y = np.random.default_rng(0).random(1000)
+    kept = thinned_steps(y, 50)
+    assert (len(kept) <= 50, kept[0], kept[-1]) == (True, 0, 999)
 
 
 def test_a_class_without_records_has_no_curve(make_predictions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -359,6 +360,12 @@ def test_other_images_far_below_validation_are_named() -> None:
     )
     found = finding("external-below", evaluations=evaluations)
     assert "elsewhere is 32 points below" in found.title
+
+
+def test_figures_of_different_weights_are_not_compared() -> None:
+    last = dataclasses.replace(judged("elsewhere", [[60, 40], [35, 65]]), weights="last")
+    evaluations = (judged("validation", [[95, 5], [5, 95]]), last)
+    assert finding("external-below", evaluations=evaluations).outcome == "not applicable"
 
 
 def test_a_few_other_images_prove_nothing() -> None:

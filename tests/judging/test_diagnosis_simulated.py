@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from curves_simulator import CURVES, Case, simulate
 
 from sightline.judging.diagnosis import CODES, diagnose
-from sightline.recipes import load_recipe
+from sightline.recipes import BUILTIN_NAMES, change_recipe, dump_recipe, load_recipe
 from sightline.records import Diagnosis
 
 # The rules were developed on the first half; the second was looked at once, when they were done.
@@ -88,14 +89,33 @@ def test_a_small_validation_set_is_never_called_an_unsteady_model(
     assert [done.summary for done in small if done["erratic-validation"].stands] == []
 
 
-def test_every_recipe_change_is_one_that_a_recipe_takes(
-    some: list[tuple[Case, Diagnosis]],
+# What a run has in place of the values that `auto` leaves open.
+PLANNED = (
+    "data.image_size=[64,64]", "data.channels=3", "data.scaling=1/255", "model.width=16",
+    "model.stages=3", "model.blocks=1", "train.epochs=20", "train.batch_size=32",
+    "train.weight_average=0.9",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BUILTIN_NAMES)
+def test_every_recipe_change_is_one_that_the_recipe_takes_and_did_not_have(
+    name: str, some: list[tuple[Case, Diagnosis]], tmp_path: Path
 ) -> None:
-    changes = {f.recipe_change for _, done in some for f in done.findings} - {""}
-    assert len(changes) > 10
-    for change in sorted(changes):
-        balance = ["balance.class_weights=balanced"] if "sampling" in change else []
-        load_recipe("basic", [*balance, change])
+    own = load_recipe(name, PLANNED if name == "auto" else ())
+    told = set()
+    for case, _ in some:
+        # As trained: with the patience that the curves were ended by.
+        patience = case.facts.patience or 0
+        trained = change_recipe(own, {"stop.patience": patience})
+        for finding in diagnose(replace(case.facts, recipe=trained)).findings:
+            told.add((patience, finding.recipe_change))
+    changes = {(patience, change) for patience, change in told if change}
+    assert len({change for _, change in changes}) > 10
+    for patience in {patience for patience, _ in changes}:
+        trained = change_recipe(own, {"stop.patience": patience})
+        (tmp_path / "recipe.toml").write_text(dump_recipe(trained), "utf-8")
+        for change in sorted(change for number, change in changes if number == patience):
+            assert load_recipe(tmp_path / "recipe.toml", [change]) != trained, change
 
 
 def test_every_diagnosis_is_plain_json(some: list[tuple[Case, Diagnosis]]) -> None:

@@ -181,3 +181,67 @@ def test_a_single_record_has_figures_and_too_few_to_say():
     assert found.metrics["accuracy"] == 1.0
     assert found.intervals["accuracy"].low is None
     assert found.intervals["accuracy"].note.startswith("too few to say")
+
+
+def answered(make_predictions, rows, names=TWO) -> Evaluation:
+    """Return the evaluation of (label, answer, count) records that are alike but for these."""
+    labels = [label for label, _, count in rows for _ in range(count)]
+    answers = [names.index(answer) for _, answer, count in rows for _ in range(count)]
+    noise = np.random.default_rng(0).uniform(0, 0.1, (len(labels), len(names)))
+    shares = np.eye(len(names))[answers] + noise
+    shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    predictions = make_predictions(names, labels=labels)
+    return judged(dataclasses.replace(predictions, probabilities=shares))
+
+
+def test_a_model_of_one_answer_has_an_accuracy_that_is_not_certain(make_predictions):
+    rows = [("healthy", "healthy", 140), ("ill", "healthy", 60)]
+    found = answered(make_predictions, rows).intervals
+    for name, value in (("accuracy", 0.7), ("macro_recall", 0.5), ("macro_specificity", 0.5)):
+        interval = found[name]
+        assert interval.value == pytest.approx(value)
+        assert 0.005 < value - interval.low < 0.03
+        assert 0.005 < interval.high - value < 0.03
+
+
+def test_a_class_that_is_all_right_makes_the_mean_of_the_recalls_less_sure(make_predictions):
+    """The other recall alone would leave 0.49 to 0.51 or so: as if the first were known."""
+    rows = [("healthy", "healthy", 140), ("ill", "ill", 15), ("ill", "healthy", 45)]
+    some = answered(make_predictions, rows).intervals["balanced_accuracy"]
+    rows = [("healthy", "healthy", 14000), ("ill", "ill", 15), ("ill", "healthy", 45)]
+    sure = answered(make_predictions, rows).intervals["balanced_accuracy"]
+    assert some.high - some.low > sure.high - sure.low
+
+
+@pytest.mark.parametrize("answer", TWO)
+def test_agreement_with_one_answer_is_too_few_to_say(make_predictions, answer):
+    other = TWO[1 - TWO.index(answer)]
+    rows = [("healthy", answer, 100), ("ill", answer, 96), ("ill", other, 4)]
+    found = answered(make_predictions, rows)
+    for part in (found.intervals, *(scores.intervals for scores in found.classes)):
+        for name in ("mcc", "cohen_kappa"):
+            assert part[name].note.startswith("too few to say: 4 images were called ")
+
+
+def test_of_many_classes_agreement_with_one_answer_is_too_few_to_say(make_predictions):
+    names = ("a", "b", "c")
+    found = answered(make_predictions, [(name, "b", 40) for name in names], names)
+    expected = "too few to say: 0 images were called anything but b, 10 are needed"
+    assert found.intervals["mcc"].note == expected
+    assert 0 < found.intervals["accuracy"].low < 1 / 3 < found.intervals["accuracy"].high < 0.4
+
+
+def test_a_figure_without_any_spread_has_no_interval(make_predictions):
+    predictions = make_predictions(TWO, labels=["healthy"] * 140 + ["ill"] * 60)
+    same = np.full((200, 2), [0.7, 0.3], np.float32)
+    found = judged(dataclasses.replace(predictions, probabilities=same)).intervals
+    for name in ("roc_auc", "average_precision", "brier", "log_loss", "calibration_error"):
+        assert found[name].low is None
+        assert found[name].note == "too few to say: it is the same in every resample"
+
+
+def test_a_thousand_classes_of_few_images_are_judged_without_measuring_each(make_predictions):
+    names = [f"c{index:04d}" for index in range(1000)]
+    found = judged(make_predictions(names, labels=names * 3), rounds=100)
+    assert found.intervals["accuracy"].low < found.metrics["accuracy"]
+    assert found.classes[7].intervals["roc_auc"].note == "too few to say: 3 images, 30 are needed"

@@ -23,6 +23,7 @@ from sightline.judging.reports import (
     Looks,
     Mistakes,
     ReportContents,
+    Stale,
     render,
 )
 from sightline.judging.reports.layout import printable
@@ -165,6 +166,17 @@ def full() -> Page:
     return shown(judged, Closer(curves=curves_of(names), before=[BIN], after=[BIN]))
 
 
+def test_thresholds_of_several_classes_name_theirs():
+    names = ("cat", "dog", "owl")
+    points = tuple(point for name in names for point in known.points_of(name))
+    judged = known.evaluation_of(names, points=points)
+    told = " ".join(shown(judged, Closer()).text.split())
+    assert "Thresholds of each class against the rest" in told
+    assert "--threshold f1:CLASS" in told
+    for name in names:
+        assert f"{name} : sensitivity of 0.9" in told
+
+
 # --- names are only text ---------------------------------------------------------------
 
 
@@ -266,6 +278,44 @@ def test_a_hundred_pictures_with_overlays_stay_below_five_megabytes():
     page = render(empty(mistakes=[Mistakes("test", 100, examples)]))
     assert page.count("<img") == 200
     assert 1_000_000 < len(page.encode()) <= 5_000_000
+
+
+def test_six_evaluations_two_of_them_in_pictures_stay_below_five_megabytes():
+    names = [f"class {n}" for n in range(10)]
+    line = np.linspace(0, 1, 200)  # points of a curve, at most
+    curves = [ClassCurves(name, (line, line), (line[::-1], line), 0.1) for name in names]
+    examples = [
+        Example(jpeg(f"{n}", 160, n), jpeg("", 160, n + 44), [jpeg("", 160, n)] * 3 * (n < 6))
+        for n in range(44)
+    ]
+    weights = ["best", "last", "average", "best", "last", "average"]
+    page = render(
+        empty(
+            evaluations=[known.evaluation_of(names, weights=each) for each in weights],
+            closer=[Closer(curves=curves, before=[BIN] * 10, after=[BIN] * 10)] * 6,
+            mistakes=[Mistakes("test", 44, examples)] * 2 + [Mistakes("test", 44, [])] * 4,
+        )
+    )
+    assert page.count("<img") == 2 * (44 + 44 + 18)
+    assert len(page.encode()) <= 5_000_000
+
+
+def test_later_evaluations_are_folded_but_not_their_cautions():
+    stale = Stale(reason="of weights it had before", command="sightline evaluate R", former=True)
+    judged = known.evaluation_of(("a", "b"))
+    page = render(empty(evaluations=[judged, judged], stale=[None, stale]))
+    first, second = page.split('<section id="quality')[1:]
+    assert second.index("Caution: these figures are of weights it had before.") < second.index(
+        "<summary>All figures of "
+    )
+    assert "<summary>All figures of " not in first
+
+
+def test_weights_that_validation_chose_are_said_to_be_where_it_calibrates(full):
+    told = "fitted on the validation split, which also chose these weights"
+    assert told in said(full)
+    last = known.evaluation_of(("a", "b"), weights="last", calibration=known.calibration_of())
+    assert told not in said(shown(last))
 
 
 def test_a_full_page_loads_and_runs_nothing(full):

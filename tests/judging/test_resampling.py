@@ -18,6 +18,7 @@ from sightline.judging.evaluation.resampling import (
     units_of,
     wilson,
 )
+from sightline.judging.evaluation.unseen import unseen_errors, unseen_share
 from sightline.records import Predictions
 
 MACRO = {"average": "macro", "zero_division": 0}
@@ -260,3 +261,38 @@ def test_records_without_a_group_have_a_number_of_their_own(make_predictions) ->
 
 def test_no_groups_at_all_have_no_numbers(make_predictions) -> None:
     assert units_of(make_predictions()) is None
+
+
+def test_of_many_strata_few_units_are_left_out() -> None:
+    few, many = resampling(of_classes(*[9] * 20)), resampling(of_classes(*[9] * 400))
+    assert (len(few.tried), len(many.tried)) == (20, 75 // 9)
+
+
+def test_a_part_of_the_figures_is_what_it_is_among_all(tied) -> None:
+    labels, answers, probabilities, weights = tied
+    every = Figures(labels, answers, probabilities)
+    keys = {(OVERALL, "roc_auc"), (OVERALL, "brier"), (1, "calibration_error"), (2, "f1")}
+    part = every.only(keys)
+    assert set(part.names) == keys
+    figures, gaps = part.split(part(weights))
+    expected, all_gaps = every.split(every(weights))
+    places = [every.names.index(key) for key in part.names]
+    np.testing.assert_array_equal(figures, expected[:, places])
+    np.testing.assert_array_equal(gaps, all_gaps[:, [1]])
+
+
+def test_what_was_not_seen_shrinks_with_the_records() -> None:
+    errors = unseen_share(np.asarray([30, 300, 3000]), 2)
+    assert errors * [30, 300, 3000] == pytest.approx([0.70, 0.71, 0.71], abs=0.03)
+
+
+def test_only_classes_all_right_or_all_wrong_hide_a_spread() -> None:
+    units = np.asarray([50, 40, 30])
+    mixed = np.asarray([[30, 10, 10], [10, 20, 10], [5, 5, 20]])
+    overall, of_class = unseen_errors(mixed, units)
+    assert not any(overall.values())
+    assert not any(errors.any() for errors in of_class.values())
+    wrong = np.asarray([[30, 10, 10], [20, 0, 20], [5, 5, 20]])
+    overall, _ = unseen_errors(wrong, units)
+    assert overall["accuracy"] == pytest.approx(unseen_share(np.asarray(40), 3) * 40 / 120)
+    assert overall["balanced_accuracy"] == pytest.approx(unseen_share(np.asarray(40), 3) / 3)

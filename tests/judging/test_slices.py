@@ -122,6 +122,14 @@ def test_what_is_not_known_is_a_part_of_its_own():
     assert parts([1.0, None, float("nan"), 2.0]) == {"1": 1, "2": 1, "(unknown)": 2}
 
 
+def test_a_value_that_reads_like_no_value_is_told_apart():
+    table = columns(site=["(unknown)"] * 200 + ["x"] * 200 + [None] * 200)
+    found = {each.value: each for each in slices(drawn(), table) if each.column == "site"}
+    assert {name: (each.count, each.no_value) for name, each in found.items()} == {
+        '"(unknown)"': (200, False), "x": (200, False), "(unknown)": (200, True),
+    }  # fmt: skip
+
+
 def test_yes_and_no_are_two_parts():
     assert parts([True, False, None, True]) == {"true": 2, "false": 1, "(unknown)": 1}
 
@@ -162,6 +170,16 @@ def test_every_figure_lies_in_its_interval():
     for each in slices(drawn(), columns()):
         for figure in each.metrics.values():
             assert figure.low is None or figure.low <= figure.value <= figure.high
+
+
+@pytest.mark.parametrize("names", [TWO, ("a", "b", "c")])
+def test_one_answer_alone_makes_no_figure_of_a_slice_certain(names):
+    predictions = drawn(names=names)
+    constant = np.eye(len(names), dtype=np.float32)[np.zeros(600, int)]
+    for each in slices(replace(predictions, probabilities=constant), columns()):
+        figures = {**each.metrics, "difference": each.difference}
+        sure = {name for name, figure in figures.items() if figure.low == figure.high is not None}
+        assert not sure
 
 
 def test_a_slice_of_few_records_has_no_interval_and_no_test():

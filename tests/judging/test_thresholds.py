@@ -8,6 +8,7 @@ from sightline.errors import DataError, RecipeError
 from sightline.judging.evaluation import (
     apply_points,
     choose_decision,
+    class_points,
     costs_from_csv,
     costs_from_table,
     operating_points,
@@ -341,3 +342,41 @@ def test_a_chosen_decision_survives_json():
 def test_points_of_an_unknown_class_are_refused():
     with pytest.raises(ValueError, match=r"class_index must be in 0\.\.1, got 2"):
         operating_points(drawn(), 2)
+
+
+ABC = ("a", "b", "c")
+
+
+def test_each_class_has_the_threshold_of_its_rule(make_predictions):
+    validation = make_predictions(ABC, seed=1)
+    points = class_points(validation, rule="youden")
+    assert [(point.class_name, point.rule) for point in points] == [(k, "youden") for k in ABC]
+    for point in points:
+        rule = parse_rule(f"youden:{point.class_name}", ABC)
+        assert point.threshold == choose_decision(rule, validation).decision.threshold
+
+
+def test_points_of_several_classes_are_judged_each_against_the_rest(make_predictions):
+    judged = make_predictions(ABC, seed=2)
+    labels = judged.label_indices()
+    for index, point in enumerate(
+        apply_points(class_points(make_predictions(ABC, seed=1)), judged)
+    ):
+        called = judged.probabilities[:, index] >= np.float32(point.threshold)
+        assert point.sensitivity.value == pytest.approx(peer.recall_score(labels == index, called))
+        assert point.precision.value == pytest.approx(peer.precision_score(labels == index, called))
+        assert point.specificity.low < point.specificity.value < point.specificity.high
+
+
+def test_of_many_classes_the_most_frequent_have_a_threshold(make_predictions):
+    labels = ["c"] * 50 + ["a"] * 40 + ["b"] * 10
+    points = class_points(make_predictions((*ABC, "never"), labels=labels), most=2)
+    assert [point.class_name for point in points] == ["a", "c"]
+    every = class_points(make_predictions((*ABC, "never"), labels=labels))
+    assert [point.class_name for point in every] == list(ABC)
+
+
+def test_points_of_a_class_that_the_model_lacks_are_refused(make_predictions):
+    points = class_points(make_predictions(ABC))
+    with pytest.raises(ValueError, match=r"points of classes of the model are needed, got \['c'\]"):
+        apply_points(points, make_predictions(("a", "b")))

@@ -144,7 +144,8 @@ def test_maps_are_in_0_to_1_at_the_size_of_the_input(method: str) -> None:
     found = made_by(method, deep(), noise(3, (16, 12, 3)), [0, 1, 2])
     assert found.shape == (3, 16, 12)
     assert found.dtype == np.float32
-    assert (found.min(), found.max()) == (0, 1)
+    assert found.min() >= 0
+    np.testing.assert_array_equal(found.max(axis=(1, 2)), 1)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

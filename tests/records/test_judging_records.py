@@ -24,7 +24,7 @@ from sightline.records import (
 SURE, UNSURE = Interval(0.8, 0.7, 0.9), Interval(0.5, None, None, "too few to say: 3 images")
 MISTAKE = Mistake("kätzchen/1.png", "a", "b", 0.9, 0.1, -0.8)
 POINT = OperatingPoint("f1", "b", 0.25, SURE, SURE, UNSURE, None, "a note")
-RULE = SetRule(0.9, (0.25, 0.5), False, 40, "40 records of validation", "f00d")
+RULE = SetRule(0.9, (0.25, 0.5), 40, "40 records of validation", "f00d")
 COMPARISON = Comparison(
     names=("old", "new"),
     count=100,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -133,6 +134,61 @@ def test_a_run_whose_predictions_are_gone_is_evaluated_again(copies: tuple[Path,
         f"{copies[1]} has no figures and predictions of its test split by the best weights that "
         "it has now: it is evaluated."
     ]
+
+
+def test_figures_of_a_decision_that_a_run_had_before_are_by_the_one_it_has_now(
+    copies: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sl.evaluate(copies[0], split="validation", threshold="0.9", progress=QUIET)
+    before, lines = (copies[0] / "evaluation.json").read_bytes(), Lines()
+    found = sl.compare(copies, progress=lines)
+    assert (copies[0] / "evaluation.json").read_bytes() == before
+    (told,) = lines.said
+    assert told.startswith(
+        f"Since {copies[0]} was judged on its test split, how a class is chosen has changed: An "
+        "image is called malignant from a probability of 0.9 on"
+    )
+    again = Path(shutil.copytree(copies[0], tmp_path / "again"))
+    expected = sl.evaluate(again, progress=QUIET)
+    assert found.evaluations[0].decision == expected.decision
+    assert dict(found.evaluations[0].metrics) == dict(expected.metrics)
+    assert (found.evaluations[0].confusion == expected.confusion).all()
+    accuracy = found.comparisons[0].values["accuracy"][0]
+    assert accuracy == pytest.approx(expected.metrics["accuracy"])
+
+
+def test_predictions_that_are_not_those_of_the_figures_are_made_anew(
+    copies: tuple[Path, Path],
+) -> None:
+    path = copies[1] / "predictions" / "test-best.parquet"
+    own = sl.records.Predictions.load(path)
+    own.chosen(np.arange(50)).save(path)
+    assert sl.compare(copies, progress=QUIET).comparisons[0].count == 60
+
+
+def test_a_table_can_be_compared_on(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    own = sl.open_run(copies[0]).manifest
+    table = tmp_path / "labels.csv"
+    own.table.select("record_id", truth="label")[::3].write_csv(table)
+    found = sl.compare(
+        copies, data=own.root, labels=table, path_col="record_id", label_col="truth", progress=QUIET
+    )
+    assert {each.source for each in found.evaluations} == {str(table)}
+    assert found.comparisons[0].count == 60
+
+
+def test_splits_that_leak_are_compared_where_that_is_allowed(
+    copies: tuple[Path, Path], put_manifest: PutManifest
+) -> None:
+    for path in copies:
+        (path / "evaluation.json").unlink()
+        own = sl.open_run(path).manifest
+        leaking = own.table.with_columns(sha256=pl.lit("0" * 64))
+        put_manifest(sl.open_run(path), sl.Manifest.make(own.root, leaking))
+    with pytest.raises(sl.DataError, match=r"60 test images of .* have a copy"):
+        sl.compare(copies, progress=QUIET)
+    found = sl.compare(copies, allow_leak=True, progress=QUIET)
+    assert [each.leaked for each in found.evaluations] == [60, 60]
 
 
 def test_another_split_is_evaluated_where_it_was_not_yet(copies: tuple[Path, Path]) -> None:

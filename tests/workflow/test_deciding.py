@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,8 @@ import sightline as sl
 from listening_lines import Lines
 from sightline import runs
 from sightline.judging import evaluation
-from sightline.records import MOST_PROBABLE
-from sightline.workflow import exporting
+from sightline.records import MOST_PROBABLE, Decision
+from sightline.workflow import deciding, exporting
 
 PutManifest = Callable[[sl.Run, sl.Manifest], sl.Run]
 QUIET = sl.Silent()
@@ -119,6 +122,131 @@ def test_a_split_that_was_learned_from_is_not_said_to_be_calibrated(
     assert (judged.calibration, judged.sets, judged.points) == (None, None, ())
 
 
+# --- images that cannot be read for a while --------------------------------------------
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A run whose images are copied, of which some can be taken away and put back."""
+
+    run: sl.Run
+    root: Path
+
+    def hide(self, split: Any, count: int) -> list[str]:
+        """Take the first so many images of a split away, and return their ids."""
+        ids = self.run.manifest.of_split(split)["record_id"].to_list()[:count]
+        for record_id in ids:
+            (self.root / record_id).rename(self.root / f"{record_id}.away")
+        return ids
+
+    def put_back(self) -> None:
+        for path in self.root.rglob("*.away"):
+            path.rename(path.with_suffix(""))
+
+
+@pytest.fixture
+def lent(doubter: sl.Run, put_manifest: PutManifest, tmp_path: Path) -> Elsewhere:
+    root = Path(shutil.copytree(doubter.manifest.root, tmp_path / "lent"))
+    return Elsewhere(put_manifest(doubter, sl.Manifest.make(root, doubter.manifest.table)), root)
+
+
+def test_validation_images_that_cannot_be_read_are_counted_and_tried_again(
+    lent: Elsewhere, chosen: Chosen
+) -> None:
+    missing, lines = lent.hide("validation", 7), Lines()
+    sl.evaluate(lent.run, progress=lines)
+    told = f"7 of 60 validation images of {lent.run.path} cannot be read, first {missing[0]}: "
+    assert [line for line in lines.said if line.startswith(told)]
+    lent.put_back()
+    again = Lines()
+    sl.evaluate(lent.run, threshold="youden", progress=again)
+    assert not [line for line in again.said if "cannot be read" in line]
+    kept = lent.run.predictions("validation", "best")
+    assert kept.content_hash() == chosen.run.predictions("validation", "best").content_hash()
+    for key in ("threshold", "temperature"):
+        assert lent.run.model[key] == chosen.run.model[key]
+
+
+def test_what_was_said_of_all_images_stands_while_some_are_away(lent: Elsewhere) -> None:
+    sl.evaluate(lent.run, progress=QUIET)
+    path, lines = lent.run.predictions_path("validation", "best"), Lines()
+    before = path.read_bytes()
+    lent.hide("validation", 60)
+    sl.evaluate(lent.run, threshold="youden", progress=lines)
+    assert path.read_bytes() == before
+    assert not [line for line in lines.said if "can be read" in line]
+
+
+def test_fewer_images_than_before_take_the_place_of_none(lent: Elsewhere) -> None:
+    lent.hide("validation", 3)
+    sl.evaluate(lent.run, progress=QUIET)
+    before = lent.run.predictions_path("validation", "best").read_bytes()
+    lent.put_back()
+    lent.hide("validation", 9)
+    sl.evaluate(lent.run, progress=QUIET)
+    assert lent.run.predictions_path("validation", "best").read_bytes() == before
+
+
+def test_validation_is_judged_anew_with_the_images_that_are_back(lent: Elsewhere) -> None:
+    lent.hide("validation", 7)
+    lines = Lines()
+    first = sl.evaluate(lent.run, split="validation", slice_by="width", progress=QUIET)
+    assert (first.count, first.unreadable) == (53, 7)
+    lent.put_back()
+    sl.evaluate(lent.run, threshold="youden", progress=lines)
+    found, _ = lent.run.evaluations[::-1]
+    kept = lent.run.predictions("validation", "best")
+    assert (found.source, found.count, found.predictions_hash) == (
+        "validation", 60, kept.content_hash()
+    )  # fmt: skip
+    assert found.decision == kept.decision
+    assert found.decision.rule == "youden"
+    assert [line for line in lines.said if line.startswith("The validation split was judged anew")]
+
+
+def test_training_images_that_could_not_be_embedded_are_tried_again(lent: Elsewhere) -> None:
+    lent.hide("train", 5)
+    sl.evaluate(lent.run, neighbours=True, progress=QUIET)
+    assert lent.run.predictions("train", "best").unreadable == 5
+    lent.put_back()
+    sl.evaluate(lent.run, neighbours=True, progress=QUIET)
+    assert lent.run.predictions("train", "best").unreadable == 0
+
+
+# --- several classes -------------------------------------------------------------------
+
+
+def of_three_classes(seed: int) -> sl.records.Predictions:
+    rng, names = np.random.default_rng(seed), ("cat", "dog", "owl")
+    labels = rng.integers(0, 3, 300)
+    scores = rng.dirichlet((1, 1, 1), 300) + 0.8 * np.eye(3)[labels]
+    return sl.records.Predictions.make(
+        class_names=names,
+        record_ids=[f"{number}.png" for number in range(300)],
+        labels=[names[label] for label in labels],
+        probabilities=(scores / scores.sum(axis=1, keepdims=True)).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("decision", "rows"),
+    [
+        (MOST_PROBABLE, [("f1", "cat"), ("f1", "dog"), ("f1", "owl")]),
+        (Decision(kind="threshold", class_index=2), [("0.5", "owl"), ("f1", "owl")]),
+    ],
+)
+def test_of_several_classes_each_has_a_threshold_or_the_one_that_was_chosen_all(
+    decision: Decision, rows: list[tuple[str, str]]
+) -> None:
+    chooser, judged = of_three_classes(1), replace(of_three_classes(2), decision=decision)
+    figures = evaluation.evaluate(judged, source="test")
+    points = deciding.told_by(chooser, judged, figures, 0.9)["points"]
+    found = [(point.rule.partition(":")[0], point.class_name) for point in points]
+    assert found[: len(rows)] == rows
+    assert len(found) == (3 if decision == MOST_PROBABLE else 9)
+    assert all(point.sensitivity is not None for point in points[:2])
+
+
 # --- where it is kept and used ---------------------------------------------------------
 
 
@@ -211,6 +339,50 @@ def test_weights_that_stay_the_same_keep_it(run: sl.Run, chosen: Chosen) -> None
     assert found.threshold == chosen.judged.decision.threshold
     assert found.model_fingerprint == kept.fingerprint
     assert not any(line.startswith("How a class is chosen") for line in lines.said)
+
+
+KILLED = """
+import os, signal, sys
+import keras
+import sightline as sl
+
+class Killed(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+more = {"train.epochs": 4}
+sl.train(resume=sys.argv[1], changes=more, callbacks=[Killed()], progress=sl.Silent())
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(chosen: Chosen, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
+    """The run with a threshold, killed in the middle of more epochs; must not be changed."""
+    path = Path(shutil.copytree(chosen.run.path, tmp_path_factory.mktemp("killed") / "run"))
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    return sl.open_run(path)
+
+
+def test_a_training_that_is_killed_keeps_how_a_class_is_chosen(
+    killed: sl.Run, chosen: Chosen
+) -> None:
+    assert killed.state == "interrupted"
+    kept = killed.kept("best")
+    assert kept.fingerprint != chosen.judged.model_fingerprint  # which the recipe is part of
+    assert runs.settled(killed, kept).decision.threshold == chosen.judged.decision.threshold
+    assert killed.model["threshold"] == chosen.judged.decision.threshold
+
+
+def test_what_is_lost_with_other_weights_is_told_after_it_was_killed(
+    killed: sl.Run, tmp_path: Path
+) -> None:
+    lines, path = Lines(), Path(shutil.copytree(killed.path, tmp_path / "run"))
+    after = sl.train(resume=path, only_train=True, progress=lines)
+    assert after.history.best_epoch != killed.history.best_epoch
+    assert [line for line in lines.said if line.startswith("How a class is chosen (malignant")]
+    assert after.model["threshold"] == 0.5
+    assert after.model["decisions"] == {}
 
 
 # --- costs -----------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 
 import sightline as sl
+from listening_lines import Lines
 from sightline import runs
 from sightline.learning.models import backend
 from sightline.records import Diagnosis
-from sightline.runs.files import read_json
+from sightline.runs.files import read_json, write_sealed
+from sightline.workflow.diagnosing import facts_of_run
 
 
 def test_a_run_keeps_its_diagnosis(run: sl.Run) -> None:
@@ -45,9 +49,62 @@ def test_sizes_beside_a_run_are_refused(run: sl.Run) -> None:
         sl.diagnose(run, num_train=3, patience=2)
 
 
-def test_a_run_that_another_process_works_in_is_not_written_to(run: sl.Run) -> None:
-    with runs.locked(run.path), pytest.raises(sl.RunError, match="is in use"):
-        sl.diagnose(run)
+def test_a_run_that_another_process_works_in_is_diagnosed_and_not_written_to(run: sl.Run) -> None:
+    kept, lines = run.path / "diagnosis.json", Lines()
+    kept.unlink()
+    with runs.locked(run.path):
+        done = sl.diagnose(run, progress=lines)
+    assert done.standing
+    assert not kept.exists()
+    (told,) = lines.said
+    assert told.startswith(f"The diagnosis is not kept: {run.path} is in use by process")
+
+
+def test_a_training_that_goes_on_is_diagnosed_as_far_as_it_is(run: sl.Run) -> None:
+    about = read_json(run.path / "run.json")
+    write_sealed(run.path / "run.json", {**about, "state": "training"})
+    epochs = [{**row, "epoch": number, "val_loss": 1 / (1 + number)} for number in range(9)
+              for row in run.history.table[:1].to_dicts()]  # fmt: skip
+    (run.path / "history.jsonl").unlink()
+    for row in epochs:
+        runs.append_history(run.path / "history.jsonl", row)
+    with runs.locked(run.path):
+        done = sl.diagnose(run.path, progress=Lines())
+    assert done.epochs == 9
+    assert done["not-finished"].outcome == "not applicable"
+    killed = sl.diagnose(run.path, progress=Lines())
+    assert killed["not-finished"].outcome != "not applicable"
+
+
+def test_a_run_that_is_read_only_is_diagnosed_and_says_that_nothing_is_kept(run: sl.Run) -> None:
+    (run.path / "run.lock").unlink()
+    (run.path / "run.lock").mkdir()  # so that not even the system's own user may write it
+    lines = Lines()
+    assert sl.diagnose(run, progress=lines).standing
+    assert lines.said == [
+        f"The diagnosis is not kept: cannot write into {run.path}: Is a directory. Copy the run "
+        "folder to where you may."
+    ]
+
+
+def test_a_full_disk_does_not_hide_the_diagnosis(
+    run: sl.Run, full_disk: Callable[..., AbstractContextManager[None]]
+) -> None:
+    lines = Lines()
+    with full_disk(1000):
+        assert sl.diagnose(run, progress=lines).standing
+    assert lines.said == [
+        f"The diagnosis is not kept: cannot write {run.path}/diagnosis.json: File too large."
+    ]
+
+
+def test_figures_of_weights_that_the_run_had_before_say_nothing(run: sl.Run) -> None:
+    path = run.path / "evaluation.json"
+    other = read_json(path)
+    figures = [{**each, "model_fingerprint": "0" * 64} for each in other["evaluations"]]
+    assert facts_of_run(run).evaluations
+    write_sealed(path, {"evaluations": figures})
+    assert facts_of_run(run).evaluations == ()
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:

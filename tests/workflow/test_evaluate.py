@@ -423,7 +423,7 @@ def test_the_headline_is_about_the_best_weights_whatever_was_judged_first(run: s
 def test_a_headline_about_the_last_weights_says_so(run: sl.Run) -> None:
     (run.path / "evaluation.json").unlink()
     sl.evaluate(run, weights="last", progress=QUIET)
-    assert "with the weights as training left them" in sl.report(run).read_text("utf-8")
+    assert "images, last weights (epoch 2)" in sl.report(run).read_text("utf-8")
 
 
 def test_a_report_tells_how_to_train_the_run_again(trained: sl.Run, tmp_path: Path) -> None:
@@ -460,6 +460,18 @@ def test_plot_history_twice_returns_two_figures(trained: sl.Run) -> None:
 def test_plot_history_saves_a_png(trained: sl.Run, tmp_path: Path) -> None:
     sl.plot_history(trained, out=tmp_path / "curves" / "history.png")
     assert (tmp_path / "curves" / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_history_draws_what_another_program_recorded() -> None:
+    recorded = {"loss": [0.9, 0.6, 0.4, 0.2], "val_loss": [0.8, 0.5, 0.6, 0.7]}
+    counts = {"cat": 500, "dog": 500}
+    found = sl.diagnose(recorded, num_validation=5000, class_counts=counts)
+    figure = sl.plot_history(recorded, diagnosis=found)
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert "best: epoch 2" in written
+    numbers = [str(n) for n, each in enumerate(found.standing, 1) if each.epoch is not None]
+    assert numbers
+    assert set(numbers) <= set(written)
 
 
 def test_plot_history_refuses_another_extension(trained: sl.Run, tmp_path: Path) -> None:

@@ -428,6 +428,25 @@ def test_a_report_finds_what_was_kept_also_after_the_run_was_moved(
     assert Path(told["pictures"]["average"]).exists()
 
 
+def test_a_report_is_not_given_what_was_asked_about_one_class(run: sl.Run) -> None:
+    explain(run)
+    before = kept(run)
+    explain(run, class_name="dark")
+    assert before is not None
+    assert kept(run) == before
+
+
+def test_a_report_is_not_given_what_is_of_other_weights_of_the_same_epoch(run: sl.Run) -> None:
+    (card,) = (run.path / "explain").glob("*.json")
+    told = json.loads(card.read_text("utf-8"))
+    assert kept(run) is not None
+    card.write_text(json.dumps({**told, "fingerprint": "0" * 64}))
+    assert kept(run) is None
+    del told["fingerprint"], told["class_name"]  # as an earlier Sightline wrote it
+    card.write_text(json.dumps(told))
+    assert kept(run) is not None
+
+
 def test_nothing_is_kept_of_named_images(run: sl.Run, named: Path) -> None:
     shutil.rmtree(run.path / "explain", ignore_errors=True)  # of the training
     explain(run, named)

@@ -586,7 +586,7 @@ def test_what_it_says_cannot_command_a_terminal(saved: Path, tmp_path: Path) -> 
 def test_a_program_that_gets_too_little_memory_is_told_of(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "_MEMORY", 1 << 29)
+    monkeypatch.setattr(importing, "_MEMORY", 1 << 27)
     with pytest.raises(DataError, match=r"did not survive|needs more memory"):
         imported_as(saved, tmp_path / "run")
 

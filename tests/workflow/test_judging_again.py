@@ -92,6 +92,18 @@ def test_training_alone_names_the_figures_that_are_older(judged: sl.Run, tmp_pat
     assert any(line.endswith(again) for line in lines.said)
 
 
+def test_validation_figures_are_of_the_predictions_that_a_later_look_at_test_has_kept(
+    judged: sl.Run, tmp_path: Path
+) -> None:
+    lines, path = Lines(), Path(shutil.copytree(judged.path, tmp_path / "run"))
+    run = sl.train(resume=path, changes=MORE, only_train=True, progress=sl.Silent())
+    sl.evaluate(run, progress=lines)
+    kept = run.predictions("validation", "best")
+    assert figures(run, "validation").epoch == run.history.best_epoch
+    assert figures(run, "validation").predictions_hash == kept.content_hash()
+    assert any(line.startswith("The validation split was judged anew") for line in lines.said)
+
+
 def test_the_same_weights_are_not_judged_again(judged: sl.Run, tmp_path: Path) -> None:
     lines, path = Lines(), Path(shutil.copytree(judged.path, tmp_path / "run"))
     run = sl.train(resume=path, changes={"stop.patience": 7}, progress=lines)

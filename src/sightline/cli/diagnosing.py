@@ -50,6 +50,13 @@ def diagnose(
     class_count: ClassCounts = None,
     batch_size: BatchSize = None,
     patience: Patience = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Draw the curves, with the number of each finding where it begins.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Read the curves of a training as an expert would: what is wrong, and what to try next.
@@ -64,20 +71,24 @@ def diagnose(
         class_counts=_counts(class_count or []) or None,
         batch_size=batch_size,
         patience=patience,
+        progress=console.progress(as_json),
     )
+    if plot is not None:
+        sightline.plot_history(run, out=plot, diagnosis=done)
     if as_json:
         console.show_json(done.to_dict())
     else:
-        show(done)
+        show(done, numbered=plot is not None)
     if done.errors:
         raise typer.Exit(console.FINDINGS)
 
 
-def show(done: Diagnosis) -> None:
+def show(done: Diagnosis, *, numbered: bool = False) -> None:
     """Print what stands, the worst first, with evidence, advice and the next experiment."""
     console.show(f"{done.source}: {done.summary}")
-    for finding in done.standing:
-        console.show(f"\n{finding.severity.capitalize()} {finding.code}: {finding.title}")
+    for number, finding in enumerate(done.standing, start=1):
+        start = f"{number}. " if numbered else ""
+        console.show(f"\n{start}{finding.severity.capitalize()} {finding.code}: {finding.title}")
         if evidence := _evidence(finding):
             console.show(f"  Evidence: {evidence}")
         if finding.advice:

@@ -11,6 +11,7 @@ import typer
 import sightline
 from sightline.cli import console, options, showing
 from sightline.errors import DataError
+from sightline.records import Split
 
 _CHOOSING, _CLOSER = "Choosing a class", "A closer look"
 
@@ -139,14 +140,9 @@ def evaluate(
 ) -> None:
     """Say how good a run is, on one of its splits or on images it has never seen."""
     source = options.source_options(locals())
-    if split is not None and (data is not None or source):
-        raise DataError(
-            f"--split {split.value} is one of the run's own splits, and an external set was given "
-            "as well, all of whose images are judged. Give one or the other."
-        )
     judged = sightline.evaluate(
         run,
-        split=(split or options.SplitChoice.test).value,
+        split=_split(split, external=data is not None or bool(source)),
         data=data,
         weights=weights.value,
         allow_leak=allow_leak,
@@ -168,22 +164,28 @@ def evaluate(
 
 def compare(
     several: Annotated[list[Path], typer.Argument(help="Two run folders or more.")],
-    split: Annotated[
-        options.SplitChoice, typer.Option(help="Which of the runs' own splits.")
-    ] = options.SplitChoice.test,
-    data: Annotated[
-        Path | None, typer.Option(help="An external set instead: class folders, or a manifest.")
-    ] = None,
+    split: _Split = None,
+    data: _Data = None,
+    labels: options.Labels = None,
+    path_col: options.PathCol = None,
+    label_col: options.LabelCol = None,
+    group_col: options.GroupCol = None,
+    group_regex: options.GroupRegex = None,
+    follow_links: options.FollowLinks = False,
     weights: options.Weights = options.WeightsChoice.best,
+    allow_leak: options.AllowLeak = False,
     as_json: options.Json = False,
 ) -> None:
     """Say whether one run is better than another, and whether this set can show it at all."""
+    source = options.source_options(locals())
     compared = sightline.compare(
         several,
-        split=split.value,
+        split=_split(split, external=data is not None or bool(source)),
         data=data,
         weights=weights.value,
+        allow_leak=allow_leak,
         progress=console.progress(as_json),
+        **source,
     )
     if as_json:
         console.show_json(compared.to_dict())
@@ -198,6 +200,20 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
         console.show_json({"report": str(path)})
     else:
         console.show(f"Report: {path}")
+
+
+def _split(given: options.SplitChoice | None, *, external: bool) -> Split:
+    """Return which of the runs' own splits is judged, unless an external set is.
+
+    Raises:
+        DataError: Both were given.
+    """
+    if given is not None and external:
+        raise DataError(
+            f"--split {given.value} is one of the run's own splits, and an external set was given "
+            "as well, all of whose images are judged. Give one or the other."
+        )
+    return (given or options.SplitChoice.test).value
 
 
 def _coverage(value: float | None) -> Any:

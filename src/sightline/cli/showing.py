@@ -14,11 +14,14 @@ from sightline.records import (
     PredictionSets,
     RunsCompared,
     Slice,
+    edges_of,
     rounded,
 )
 
 _OF_A_CLASS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
 _OF_A_POINT = ("sensitivity", "specificity", "precision", "f1")
+_MOST_CLASSES = 30  # of a confusion matrix that fits into a wide terminal
+_MOST_CONFUSIONS = 20
 _MOST_NOTES = 3  # reasons for a missing interval that are told in full
 
 
@@ -37,14 +40,7 @@ def show(judged: Evaluation) -> None:
         console.show(judged.decision.sentence(judged.class_names))
     _show_metrics(judged)
     _show_classes(judged)
-    console.show("\nconfusion matrix (row: true class, column: predicted)")
-    console.show_table(
-        ["", *judged.class_names],
-        [
-            [name, *(f"{count:,}" for count in row)]
-            for name, row in zip(judged.class_names, judged.confusion.tolist(), strict=True)
-        ],
-    )
+    _show_confusion(judged)
     if judged.calibration is not None:
         _show_calibration(judged.calibration)
     if judged.sets is not None:
@@ -103,7 +99,7 @@ def _show_metrics(judged: Evaluation) -> None:
             [
                 name,
                 _number(value),
-                _edges(judged.intervals.get(name)),
+                edges_of(judged.intervals[name]) if name in judged.intervals else "",
                 *(_number(judged.baselines[each].get(name)) for each in baselines),
             ]
             for name, value in judged.metrics.items()
@@ -131,6 +127,26 @@ def _show_classes(judged: Evaluation) -> None:
             ]
             for scores in judged.classes
         ],
+    )
+
+
+def _show_confusion(judged: Evaluation) -> None:
+    """Print the confusion matrix; of many classes what is confused most often."""
+    if len(judged.classes) <= _MOST_CLASSES:
+        console.show("\nconfusion matrix (row: true class, column: predicted)")
+        console.show_table(
+            ["", *judged.class_names],
+            [
+                [name, *(f"{count:,}" for count in row)]
+                for name, row in zip(judged.class_names, judged.confusion.tolist(), strict=True)
+            ],
+        )
+        return
+    found = judged.confusions(_MOST_CONFUSIONS)
+    console.show(f"\nmost frequent confusions of {len(judged.classes):,} classes")
+    console.show_table(
+        ["true class", "predicted", "images", "of"],
+        [[true, called, f"{count:,}", f"{own:,}"] for true, called, count, own in found],
     )
 
 
@@ -162,11 +178,14 @@ def _show_sets(found: PredictionSets) -> None:
 
 
 def _show_points(points: Sequence[OperatingPoint]) -> None:
-    console.show(f"\nthresholds for {points[0].class_name}, chosen on validation")
+    several = len({point.class_name for point in points}) > 1
+    about = "each class against the rest" if several else points[0].class_name
+    console.show(f"\nthresholds for {about}, chosen on validation")
     console.show_table(
-        ["rule", "threshold", *_OF_A_POINT],
+        [*["class"] * several, "rule", "threshold", *_OF_A_POINT],
         [
             [
+                *[point.class_name] * several,
                 point.rule,
                 "none" if point.threshold is None else f"{point.threshold:.4g}",
                 *(_interval(getattr(point, name), 3) for name in _OF_A_POINT),
@@ -224,8 +243,7 @@ def _with_interval(value: float | None, interval: Interval | None) -> str:
 def _interval(interval: Interval | None, decimals: int = 4, *, none: str = "not defined") -> str:
     if interval is None:
         return none
-    value, edges = rounded(interval.value, decimals), _edges(interval, decimals)
-    return f"{value}  ({edges})" if interval.low is not None else f"{value}  (too few to say)"
+    return f"{rounded(interval.value, decimals)}  ({edges_of(interval, decimals)})"
 
 
 def _difference(interval: Interval | None) -> str:
@@ -235,14 +253,6 @@ def _difference(interval: Interval | None) -> str:
     if interval.low is None or interval.high is None:
         return f"{interval.value:+.3f}  (too few to say)"
     return f"{interval.value:+.3f}  ({interval.low:+.3f} to {interval.high:+.3f})"
-
-
-def _edges(interval: Interval | None, decimals: int = 4) -> str:
-    if interval is None:
-        return ""
-    if interval.low is None:
-        return "too few to say"
-    return f"{rounded(interval.low, decimals)} to {rounded(interval.high, decimals)}"
 
 
 def _number(value: float | None, decimals: int = 4) -> str:

@@ -9,7 +9,7 @@ import typer
 
 import sightline
 from sightline.cli import console, options
-from sightline.records import rounded
+from sightline.records import Evaluation, edges_of, rounded
 from sightline.runs import Run, check_new, new_run_path
 
 _DEMO_MINUTES = 0.5
@@ -129,10 +129,9 @@ def show_end(run: Run, as_json: bool) -> None:
         for judged in run.evaluations:
             caution = f"; {judged.caution}" if judged.caution else ""
             console.show(
-                f"{judged.source.capitalize()} accuracy {rounded(judged.metrics['accuracy'])}, "
-                f"balanced accuracy {rounded(judged.metrics['balanced_accuracy'])} on "
-                f"{judged.count:,} images ({judged.weights} weights, epoch {judged.epoch + 1}"
-                f"{caution})"
+                f"{judged.source.capitalize()} accuracy {_figure(judged, 'accuracy')}, balanced "
+                f"accuracy {_figure(judged, 'balanced_accuracy')} on {judged.count:,} images "
+                f"({judged.weights} weights, epoch {judged.epoch + 1}{caution})"
             )
         if report.exists():
             console.show(f"Report: {report}")
@@ -140,3 +139,11 @@ def show_end(run: Run, as_json: bool) -> None:
             console.show(f"Judge what there is: sightline evaluate {run.path}")
     if signal_number := run.info.get("signal"):
         raise typer.Exit(128 + signal_number)
+
+
+def _figure(judged: Evaluation, metric: str) -> str:
+    """Return a figure with its 95 % interval."""
+    value = rounded(judged.metrics[metric])
+    return (
+        f"{value} ({edges_of(judged.intervals[metric])})" if metric in judged.intervals else value
+    )

@@ -21,7 +21,7 @@ from sightline.records.facts import DataFacts
 from sightline.records.finding import Finding, Severity
 from sightline.records.history import History
 from sightline.records.index import Location, RecordIndex
-from sightline.records.interval import Interval, rounded
+from sightline.records.interval import Interval, edges_of, rounded
 from sightline.records.label_noise import LabelNoise
 from sightline.records.manifest import MANIFEST_SCHEMA, Manifest
 from sightline.records.mistake import Mistake
@@ -83,6 +83,7 @@ __all__ = [
     "Slice",
     "Split",
     "Weights",
+    "edges_of",
     "half_width",
     "in_points",
     "rounded",

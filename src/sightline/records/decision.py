@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,8 @@ class Decision:
         temperature: What the logits are divided by before costs are weighed; over 0.
         rule: How it was chosen, as `--threshold` takes it, e.g. "sensitivity=0.95"; "" by none.
         chosen_on: What it was chosen on, in words: split, count, weights and epoch.
-        model_fingerprint: Of the weights that it was chosen for.
+        model_fingerprint: Of the weights that it was chosen for. Decisions that differ in it alone
+            are equal: weights have as many fingerprints as their run has had recipes.
     """
 
     kind: DecisionKind = "most probable"
@@ -39,7 +40,7 @@ class Decision:
     temperature: float = 1.0
     rule: str = ""
     chosen_on: str = ""
-    model_fingerprint: str = ""
+    model_fingerprint: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:

@@ -163,6 +163,22 @@ class Evaluation:
             )
         return ""
 
+    def confusions(self, most: int) -> list[tuple[str, str, int, int]]:
+        """Return the commonest mistakes: true class, predicted one, count, records of the true one.
+
+        The most frequent first, of equals in the order of the classes.
+        """
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        names, actual = self.class_names, self.confusion.sum(axis=1)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        cells = [divmod(int(cell), len(names)) for cell in order]
+        return [
+            (names[row], names[column], int(wrong[row, column]), int(actual[row]))
+            for row, column in cells
+            if wrong[row, column]
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values."""
         plain = {name: getattr(self, name) for name in self.__slots__}

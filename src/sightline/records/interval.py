@@ -30,6 +30,13 @@ def intervals_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Interval]:
     return {name: Interval(**values) for name, values in plain.items()}
 
 
+def edges_of(interval: Interval, decimals: int = 4) -> str:
+    """Return e.g. "0.5780 to 0.6470", or "too few to say"."""
+    if interval.low is None:
+        return "too few to say"
+    return f"{rounded(interval.low, decimals)} to {rounded(interval.high, decimals)}"
+
+
 def rounded(value: float | None, decimals: int = 4, *, percent: bool = False) -> str:
     """Return a figure as text; never a perfect 1 or 0 that only rounding made.
 

@@ -20,16 +20,14 @@ class SetRule:
         coverage: How often the set is to hold the true class, over 0 and under 1.
         least: (K,) the smallest probability of each class that puts it into a set; 0 where there
             were too few records to tell, so that the class is in every set.
-        by_class: Whether each class has a threshold of its own, from its own records.
         count: Records that it was fitted on.
         chosen_on: What these were, in words: split, count, weights and epoch.
         model_fingerprint: Of the weights that it was fitted for.
-        note: Which classes are in every set for want of records; "" for none.
+        note: Why every class is in every set; "" where it is not.
     """
 
     coverage: float
     least: tuple[float, ...]
-    by_class: bool
     count: int
     chosen_on: str = ""
     model_fingerprint: str = ""
@@ -64,7 +62,8 @@ class SetRule:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> SetRule:
         """Return the rule that `to_dict` wrote."""
-        return cls(**{**plain, "least": tuple(plain["least"])})
+        kept = {name: plain[name] for name in plain if name != "by_class"}  # of older runs
+        return cls(**{**kept, "least": tuple(plain["least"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,11 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def unreadable(self) -> int:
+        """How many of the records have a reason in place of probabilities."""
+        return len(self) - self.table["reason"].null_count()
+
     @classmethod
     def together(cls, parts: Sequence[Predictions]) -> Predictions:
         """Return the rows of several predictions of one model, in order.

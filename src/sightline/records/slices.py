@@ -15,7 +15,8 @@ class Slice:
 
     Attributes:
         column: E.g. "age".
-        value: E.g. "34 to 51", "(other)" for rare values together, "(unknown)" for none.
+        value: E.g. "34 to 51", "(other)" for rare values together, "(unknown)" for none; a text of
+            the column that reads like one of these is in quotes.
         count: Records of it.
         groups: Whole groups of it that were resampled; 0 where images were.
         metrics: accuracy; of two classes recall and specificity (of the second), of several
@@ -25,6 +26,7 @@ class Slice:
         p_value: That there is no such difference; None where there are too few records to test.
         corrected: Holm's correction of it for all slices that were tested.
         differs: Whether the difference stands after the correction.
+        no_value: Whether it is not of one value: "(other)" and "(unknown)".
     """
 
     column: str
@@ -36,6 +38,7 @@ class Slice:
     p_value: float | None = None
     corrected: float | None = None
     differs: bool = False
+    no_value: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the slice as plain JSON values."""

@@ -41,12 +41,12 @@ from sightline.runs.checkpoints import (
 )
 from sightline.runs.decisions import (
     Settled,
-    all_settled,
     predictions_kept,
     settle,
     settle_again,
     settled,
     threshold_of,
+    write_card,
 )
 from sightline.runs.epochs import Events, append_history, cut_history, read_history
 from sightline.runs.files import (
@@ -106,7 +106,6 @@ __all__ = [
     "Settled",
     "Tensors",
     "Tracker",
-    "all_settled",
     "append_history",
     "check_new",
     "check_table_path",
@@ -151,6 +150,7 @@ __all__ = [
     "threshold_of",
     "write_atomically",
     "write_best",
+    "write_card",
     "write_content",
     "write_json",
     "write_rows",

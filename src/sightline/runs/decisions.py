@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 from sightline.errors import RunError
 from sightline.records import MOST_PROBABLE, Decision, Predictions, Weights
-from sightline.runs.files import write_sealed
-from sightline.runs.folder import KeptWeights, Run, fingerprint
+from sightline.runs.files import read_json, write_sealed
+from sightline.runs.folder import KeptWeights, Run
 
 _DECISIONS = "decisions"  # by the fingerprint of the weights that they were chosen for
+_OF_BEST = {"threshold", "temperature"}  # said once more, beside the rest of the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,16 @@ def settled(run: Run, kept: KeptWeights) -> Settled:
     Raises:
         RunError: There is no model, or `model.json` is damaged.
     """
-    plain = run.model.get(_DECISIONS, {}).get(kept.fingerprint)
-    return Settled() if plain is None else _read(plain)
+    decisions = run.model.get(_DECISIONS, {})
+    name = kept.fingerprint
+    if decisions and name not in decisions:  # it may have been settled beside another recipe
+        name = next(iter(run.fingerprints(kept) & decisions.keys()), name)
+    if name not in decisions:
+        return Settled()
+    known = _read(decisions[name])
+    if not known.decision.model_fingerprint:
+        return known
+    return replace(known, decision=replace(known.decision, model_fingerprint=kept.fingerprint))
 
 
 def settle(run: Run, kept: KeptWeights, what: Settled) -> None:
@@ -48,52 +59,70 @@ def settle(run: Run, kept: KeptWeights, what: Settled) -> None:
     """
     card = dict(run.model)
     plain = {"decision": what.decision.to_dict(), "temperature": what.temperature}
-    card[_DECISIONS] = {**card.get(_DECISIONS, {}), kept.fingerprint: plain}
+    before = card.get(_DECISIONS, {})
+    others = before.keys() - (run.fingerprints(kept) if before else ())
+    card[_DECISIONS] = {name: before[name] for name in before if name in others} | {
+        kept.fingerprint: plain
+    }
     if kept.which == "best" or kept.fingerprint == card.get("fingerprint"):  # may be the same
         card |= {"threshold": threshold_of(what.decision), "temperature": what.temperature}
     if card != run.model:
         write_sealed(run.path / "model.json", card)
 
 
-def all_settled(run: Run) -> dict[str, Settled]:
-    """Return all that was settled, by the fingerprint of its weights; {} where there is no model.
+def write_card(run: Path, card: Mapping[str, Any]) -> str:
+    """Write `model.json` in the middle of a training, with what was settled for weights before.
+
+    All of it stays until `settle_again`: the process may be killed at any moment.
+
+    Returns:
+        What is lost, where the file that had it is damaged; else "".
 
     Raises:
-        RunError: `model.json` is damaged.
+        OSError: It could not be written; it holds what it held.
     """
-    card = run.model if (run.path / "model.json").exists() else {}
-    return {fingerprint: _read(plain) for fingerprint, plain in card.get(_DECISIONS, {}).items()}
+    path, before, told = run / "model.json", dict[str, Any](), ""
+    try:
+        before = read_json(path) if path.exists() else {}
+    except RunError:
+        told = (
+            f"{path} is damaged, so how a class was chosen is not known any more. Settle it anew: "
+            f"sightline evaluate {shlex.quote(str(run))} --threshold RULE, or without a rule for "
+            "the most probable class."
+        )
+    names = {_DECISIONS}
+    if before.get("best_epoch") == card.get("best_epoch"):
+        names |= _OF_BEST
+    write_sealed(path, {**card, **{name: before[name] for name in before if name in names}})
+    return told
 
 
-def settle_again(run: Run, before: Mapping[str, Settled]) -> list[Settled]:
-    """Keep what was settled for weights that the run still has; return the rest.
+def settle_again(run: Run) -> list[Settled]:
+    """Keep what was settled for weights that a run still has after training on; return the rest.
 
-    A training that goes on writes `model.json` anew. Its best weights may be the same as before,
-    also where the recipe, and with it their fingerprint, is another: one of more epochs.
-
-    Args:
-        run: As it is now.
-        before: Of `all_settled`, before it went on.
+    Nothing is taken away where weights cannot be read.
 
     Raises:
-        RunError: `model.json` is damaged.
+        RunError: There is no model, or `model.json` is damaged.
         OSError: It could not be written.
     """
-    left = dict(before)
-    recipes = run.info.get("files", {}).get("recipe.toml", [""])
-    for which in get_args(Weights) if before else ():
-        try:
-            kept = run.kept(which)
-        except RunError:  # there is no average, or they are damaged
-            continue
-        names = {fingerprint(run.path, kept.arrays, recipe=each) for each in recipes}
-        for name in names & left.keys():
-            known = left.pop(name)
-            decision = known.decision
-            if decision.model_fingerprint:
-                decision = replace(decision, model_fingerprint=kept.fingerprint)
-            settle(run, kept, replace(known, decision=decision))
-    return list(left.values())
+    before = run.model.get(_DECISIONS, {})
+    if not before:
+        return []
+    averaged: tuple[Weights, ...] = ("average",) if run.recipe.train.weight_average else ()
+    try:
+        weights = [run.kept(which) for which in ("best", "last", *averaged)]
+    except RunError:
+        return []
+    for kept in weights:
+        if run.fingerprints(kept) & before.keys():
+            settle(run, kept, settled(run, kept))
+    lost = before.keys() - frozenset().union(*map(run.fingerprints, weights))
+    if lost:
+        decisions = run.model[_DECISIONS]
+        left = {name: decisions[name] for name in decisions if name not in lost}
+        write_sealed(run.path / "model.json", {**run.model, _DECISIONS: left})
+    return [_read(before[name]) for name in before if name in lost]
 
 
 def predictions_kept(run: Run, source: str, kept: KeptWeights) -> Predictions | None:

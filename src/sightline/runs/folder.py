@@ -298,16 +298,19 @@ class Run:
     def is_of(self, judged: Evaluation) -> bool:
         """Say whether an evaluation is of weights that the run has now.
 
-        They are the same also where the recipe says something else by now of what may change in
-        the middle of a training. Weights that are missing or damaged are not those.
+        Weights that are missing or damaged are not those.
         """
         try:
-            arrays = self.kept(judged.weights).arrays
+            kept = self.kept(judged.weights)
         except RunError:
             return False
-        recipes = self.info.get("files", {}).get("recipe.toml", [""])
-        known = [fingerprint(self.path, arrays, recipe=each) for each in recipes]
-        return judged.model_fingerprint in known
+        return judged.model_fingerprint in self.fingerprints(kept)
+
+    def fingerprints(self, kept: KeptWeights) -> frozenset[str]:
+        """Return all fingerprints of these weights: one a recipe that the run has had."""
+        recipes = self.info.get("files", {}).get("recipe.toml", [])
+        earlier = (fingerprint(self.path, kept.arrays, recipe=each) for each in recipes)
+        return frozenset((kept.fingerprint, *earlier))
 
     def _last(
         self, *, averaged: bool

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import polars as pl
 
 from sightline import runs
+from sightline.data.sources import SourceOptions
 from sightline.errors import DataError
 from sightline.judging import evaluation
 from sightline.progress import Progress, Shown
 from sightline.recipes import flat
 from sightline.records import SPLITS, Evaluation, Predictions, RunsCompared, Split, Weights
 from sightline.runs import Run
-from sightline.workflow.judging import evaluate
+from sightline.workflow.judging import evaluate, of_decision
 
 _ABSENT = "-"
 
@@ -26,20 +28,25 @@ def compare(
     split: Split = "test",
     data: str | Path | None = None,
     weights: Weights = "best",
+    allow_leak: bool = False,
     progress: Progress | None = None,
+    **source: Unpack[SourceOptions],
 ) -> RunsCompared:
     """Return how every later run differs from the first: in its figures, and in its recipe.
 
     The images that both judged are compared, each by its own weights and decision. Of their own
-    splits, figures that a run has of these weights are used as they are, without another look; a
-    run that has none, and every run on an external set, is evaluated first.
+    splits, what a run has kept of these weights is used, without another look; where a class was
+    chosen otherwise then, the figures are those of its decision now, and are not kept. A run that
+    has kept nothing, and every run on an external set, is evaluated first.
 
     Args:
         several: Two or more runs or their folders, of the same classes.
         split: Which split of their manifests, when no external set is given.
         data: An external set: what `evaluate` takes.
         weights: "best", "last" or "average".
+        allow_leak: As `evaluate`, where a run is evaluated.
         progress: Where the bar goes; by default to the terminal or notebook.
+        **source: As `scan`, for an external set.
 
     Raises:
         DataError: There are fewer than two runs, one is named twice, their classes differ, they
@@ -54,14 +61,21 @@ def compare(
         raise DataError(f"two runs or more are compared, got {len(opened)}. Name another one.")
     names = _names(opened)
     _refuse_other_classes(opened, names)
-    if data is None and split in SPLITS:
+    external = data is not None or any(source.values())
+    if not external and split in SPLITS:
         _refuse_other_images(opened, names, split)
     shown = progress or Shown()
-    judged = [_judged(run, split, data, weights, shown) for run in opened]
-    predictions = {
-        name: _predictions(each, found)
-        for name, each, found in zip(names, opened, judged, strict=True)
-    }
+    judged, predictions = list[Evaluation](), dict[str, Predictions]()
+    for name, run in zip(names, opened, strict=True):
+        found = None if external else _kept(run, split, weights, shown)
+        if found is None:
+            each = evaluate(
+                run, split=split, data=data, weights=weights, allow_leak=allow_leak,
+                progress=shown, **source,
+            )  # fmt: skip
+            found = each, _predictions(run, each)
+        judged.append(found[0])
+        predictions[name] = found[1]
     return RunsCompared(
         tuple(names), tuple(judged), evaluation.compare_runs(predictions), _differences(opened)
     )
@@ -77,20 +91,41 @@ def _names(opened: Sequence[Run]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run.path) for run in opened]
 
 
-def _judged(
-    run: Run, split: Split, data: str | Path | None, weights: Weights, progress: Progress
-) -> Evaluation:
-    """Return the run's figures of these images and weights; it is evaluated where it has none."""
-    if data is None and split in SPLITS:
-        for each in run.evaluations:
-            kept = run.predictions_path(each.source, weights).exists()
-            if (each.source, each.weights) == (split, weights) and kept and run.is_of(each):
-                return each
+def _kept(
+    run: Run, split: Split, weights: Weights, progress: Progress
+) -> tuple[Evaluation, Predictions] | None:
+    """Return the run's figures of a split by its decision now, and what they are of.
+
+    None, and that is said, where it has none of the weights that it has now.
+    """
+    for each in run.evaluations if split in SPLITS else ():
+        kept = run.predictions_path(split, weights).exists()
+        if (each.source, each.weights) != (split, weights) or not kept or not run.is_of(each):
+            continue
+        found = _predictions(run, each)
+        if found.content_hash() == each.predictions_hash:
+            return _decided(run, each, found, progress)
+    if split in SPLITS:
         progress.say(
             f"{run.path} has no figures and predictions of its {split} split by the {weights} "
             "weights that it has now: it is evaluated."
         )
-    return evaluate(run, split=split, data=data, weights=weights, progress=progress)
+    return None
+
+
+def _decided(
+    run: Run, judged: Evaluation, predictions: Predictions, progress: Progress
+) -> tuple[Evaluation, Predictions]:
+    """Return figures and predictions by the decision that the run has now."""
+    now = runs.settled(run, run.kept(judged.weights)).decision
+    predictions = replace(predictions, decision=now)
+    if judged.decision == now:
+        return judged, predictions
+    progress.say(
+        f"Since {run.path} was judged on its {judged.source} split, how a class is chosen has "
+        f"changed: {now.sentence(judged.class_names)} Its figures here are by that."
+    )
+    return of_decision(run, judged, predictions), predictions
 
 
 def _predictions(run: Run, judged: Evaluation) -> Predictions:

@@ -44,34 +44,21 @@ class Wish:
 def validation_of(run: Run, kept: KeptWeights, progress: Progress) -> Predictions | None:
     """Return what these weights say of the run's validation images; None where there are none.
 
-    Those that an earlier evaluation kept are taken, if they are of these weights and images.
-
     Args:
         run: Whose.
         kept: Which weights.
         progress: Where the bar goes, and what is said where there are no images to choose on.
     """
-    manifest = run.manifest
-    images = manifest.of_split("validation")
-    if not len(images):
+    if not len(run.manifest.of_split("validation")):
         return None
-    try:
-        found = runs.predictions_kept(run, "validation", kept)
-    except DataError as error:
-        progress.say(f"{error}; they are made anew.")
-        found = None
-    if found is not None and set(found.table["record_id"]) == set(images["record_id"]):
+    found = predicting.of_own_split(run, "validation", kept, progress)
+    if found.unreadable < len(found):
         return found
-    parts = predicting.predictions_of(run, manifest, "validation", kept.which, progress)
-    found = Predictions.together(list(parts))
-    if not found.table["reason"].null_count():
-        progress.say(
-            f"No validation image of {run.path} can be read, so nothing can be chosen on them: no "
-            "temperature, no sets of classes, no threshold."
-        )
-        return None
-    runs.write_atomically(run.predictions_path("validation", kept.which), found.save)
-    return found
+    progress.say(
+        f"No validation image of {run.path} can be read, so nothing can be chosen on them: no "
+        "temperature, no sets of classes, no threshold."
+    )
+    return None
 
 
 def decide(
@@ -86,6 +73,13 @@ def decide(
         DataError: The costs cannot be used, no threshold does what is asked, or there is no
             validation image to choose on.
     """
+    if validation is not None and validation.unreadable:
+        lost = validation.table.drop_nulls("reason").row(0, named=True)
+        progress.say(
+            f"{validation.unreadable:,} of {len(validation):,} validation images of {run.path} "
+            f"cannot be read, first {lost['record_id']}: {lost['reason']}. Temperature, sets of "
+            "classes and thresholds rest on the others."
+        )
     before = runs.settled(run, kept)
     decision, temperature = before.decision, before.temperature
     if wish.rule is not None:
@@ -118,7 +112,9 @@ def told_by(
     if decision.kind == "threshold" or classes == 2:
         about = decision.class_index if decision.kind == "threshold" else 1
         points = evaluation.operating_points(chooser, about)
-        told["points"] = evaluation.apply_points(points, predictions)
+    else:
+        points = evaluation.class_points(chooser)
+    told["points"] = evaluation.apply_points(points, predictions)
     return told
 
 

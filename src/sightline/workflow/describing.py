@@ -2,29 +2,87 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sightline import runs
-from sightline.records import SPLITS, Evaluation, Interval, rounded
+from sightline.judging import reports
+from sightline.records import SPLITS, Decision, Evaluation, Interval, rounded
 from sightline.runs import Run
 
 _FEW = 30  # images of a class, below which its figures say little
 
 
-def headline(run: Run, evaluations: Sequence[Evaluation]) -> str:
-    """Return what was trained, and how good it is on the most honest set, beside guessing."""
+def stale(run: Run, judged: Evaluation) -> reports.Stale | None:
+    """Return why figures are not of the model as it is now, and how to have those; else None.
+
+    Raises:
+        RunError: `model.json` is damaged.
+    """
+    again = judge_again(run, judged)
+    if not run.is_of(judged):
+        before = f"of {judged.weights} weights that the run had before, of epoch {judged.epoch + 1}"
+        return reports.Stale(reason=before, command=again, former=True)
+    if not (run.path / "model.json").exists():  # it keeps the choice
+        return None
+    now = runs.settled(run, run.kept(judged.weights)).decision
+    if _same_choice(now, judged.decision):
+        return None
+    names = judged.class_names
+    chosen = (
+        f"of classes chosen otherwise ({judged.decision.in_words(names)}) than the run chooses "
+        f"now ({now.in_words(names)})"
+    )
+    return reports.Stale(reason=chosen, command=again, former=False)
+
+
+def judge_again(run: Run, judged: Evaluation) -> str:
+    """Return the command that makes the figures of an evaluation anew."""
+    which = "--split" if judged.source in SPLITS else "--data"
+    words = ["sightline", "evaluate", str(run.path), which, judged.source]
+    if judged.weights != "best":
+        words += ["--weights", judged.weights]
+    if judged.leak_effect is not None:
+        words.append("--leak-effect")
+    elif judged.leaked and judged.source in ("validation", "test"):  # else it is refused
+        words.append("--allow-leak")
+    return shlex.join(words)
+
+
+def _same_choice(one: Decision, other: Decision) -> bool:
+    """Say whether two decisions put every image into the same class, however they were chosen."""
+    if one.kind == other.kind == "most probable":
+        return True
+    said = replace(
+        one, rule=other.rule, chosen_on=other.chosen_on, model_fingerprint=other.model_fingerprint
+    )
+    return said == other
+
+
+def headline(
+    run: Run, evaluations: Sequence[Evaluation], stale: Sequence[reports.Stale | None]
+) -> str:
+    """Return what was trained, and how good it is on the most honest set, beside guessing.
+
+    Args:
+        run: Which.
+        evaluations: The most honest first, those of weights that it has no more last.
+        stale: One of each.
+    """
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
     if run.state == runs.IMPORTED:
         trained = f"{len(run.facts.class_counts)} classes, trained elsewhere"
     if not evaluations:
         return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
-    judged = evaluations[0]
+    judged, outdated = evaluations[0], stale[0]
+    if outdated and outdated.former:
+        return f"{trained}. It was not judged with the weights that it has now."
     own = judged.source in SPLITS
-    where = "" if own else f" of “{judged.source}”"
-    which = {"best": "", "last": ", with the weights as training left them",
-             "average": ", with the average of its last weights"}[judged.weights]  # fmt: skip
-    caution = f" ({judged.caution})" if judged.caution else ""
+    where = "" if own else f" of “{reports.titled(judged.source)}”"
+    cautions = [judged.caution, "of classes chosen otherwise than now" if outdated else ""]
+    caution = "".join(f" ({each})" for each in cautions if each)
     guessed = judged.baselines.get("majority", {}).get("accuracy")
     guess = "" if guessed is None else (
         f"; always the most frequent class would have {rounded(guessed, 1, percent=True)}"
@@ -33,7 +91,7 @@ def headline(run: Run, evaluations: Sequence[Evaluation]) -> str:
         f"{trained}. {f'{judged.source.capitalize()} accuracy' if own else 'Accuracy'} "
         f"{_percent(judged, 'accuracy')}, balanced accuracy "
         f"{_percent(judged, 'balanced_accuracy')} on {judged.count:,} images"
-        f"{where}{caution}{which}{guess}."
+        f"{where}{caution}, {reports.weights_of(judged)}{guess}."
     )
 
 
@@ -58,12 +116,11 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def data_facts(run: Run) -> list[tuple[str, str]]:
-    """Return (name, value) of the images that the run was trained on."""
+    """Return (name, value) of the images that the run was trained on, without their place."""
     facts, manifest = run.facts, run.manifest
     if run.state == runs.IMPORTED:
         return [("Images", "not known: the model was trained elsewhere")]
     rows = [
-        ("Folder", str(manifest.root)),
         ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),
         ("Formats", ", ".join(facts.formats)),
         ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
@@ -88,7 +145,10 @@ def provenance(run: Run, evaluations: Sequence[Evaluation]) -> list[tuple[str, s
         ("Manifest", str(info.get("manifest_fingerprint", ""))),
         ("Recipe", str(next(iter(info.get("files", {}).get("recipe.toml", [])), ""))),
         *(
-            (f"Predictions, {judged.source}, {judged.weights} weights", judged.predictions_hash)
+            (
+                f"Predictions, {reports.titled(judged.source)}, {judged.weights} weights",
+                judged.predictions_hash,
+            )
             for judged in evaluations
         ),
         ("Seed", str(run.recipe.seed)),
@@ -100,7 +160,12 @@ def provenance(run: Run, evaluations: Sequence[Evaluation]) -> list[tuple[str, s
 
 
 def limits(run: Run, evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return what the figures do not say and what the model is not for, a sentence each."""
+    """Return what the figures do not say and what the model is not for, a sentence each.
+
+    Args:
+        run: Which.
+        evaluations: Those of the weights that it has now, the most honest first.
+    """
     return list(_limits(run, evaluations))
 
 
@@ -110,35 +175,10 @@ def _limits(run: Run, evaluations: Sequence[Evaluation]) -> Iterator[str]:
     yield f"It knows {known} and nothing else: an image of anything else is put into one of them."
     if run.state != runs.IMPORTED:
         yield from _of_data(run)
-    judged = next(iter(evaluations), None)
-    if judged is None:
-        yield "It was not evaluated, so nothing is known of how good it is."
+    if not evaluations:
+        yield "It was not evaluated as it is now, so nothing is known of how good it is."
         return
-    if judged.caution:
-        yield f"Its best figures are not honest ones: {judged.caution}."
-    if all(each.source in SPLITS and each.source != "external" for each in evaluations):
-        yield (
-            "It was judged on images of the same source as those it was trained on. Other cameras, "
-            "sites and populations are not known to it; there it may do much worse. Judge it on "
-            "images from there: sightline evaluate RUN --data."
-        )
-    few = [scores for scores in judged.classes if scores.count < _FEW]
-    if few:
-        said = ", ".join(f"{scores.name} ({scores.count})" for scores in few)
-        yield f"Too few images were judged to say how good it is at {said}: {_FEW} are needed."
-    missed = [scores.name for scores in judged.classes
-              if scores.count and not scores.metrics.get("recall")]  # fmt: skip
-    if missed:
-        yield f"It found not one image of {', '.join(missed)}."
-    worse = [each for each in judged.slices if each.differs and _below(each.difference)]
-    if worse:
-        said = ", ".join(f"{each.column} {each.value}" for each in worse)
-        yield f"It does worse on some parts of the images: {said}."
-    if judged.looks > 1:
-        yield (
-            f"The test split was looked at {judged.looks} times. If any choice followed from that, "
-            "its figures are too good."
-        )
+    yield from _of_figures(evaluations)
     yield (
         "Intervals say how far chance in drawing the images may have moved a figure. They do not "
         "cover wrong labels, leaks that no check found, or images unlike these."
@@ -147,6 +187,44 @@ def _limits(run: Run, evaluations: Sequence[Evaluation]) -> Iterator[str]:
         "Nothing here shows that it is safe to act on without a person who checks; where people "
         "are concerned, that has to be shown apart, in use."
     )
+
+
+def _of_figures(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """Yield what the figures leave open; of those of images that decided nothing, if there are."""
+    honest = [each for each in evaluations if not each.caution]
+    if not honest:
+        yield f"Its best figures are not honest ones: {evaluations[0].caution}."
+    if all(each.source in SPLITS and each.source != "external" for each in evaluations):
+        yield (
+            "It was judged on images of the same source as those it was trained on. Other cameras, "
+            "sites and populations are not known to it; there it may do much worse. Judge it on "
+            "images from there: sightline evaluate RUN --data."
+        )
+    first = (honest or evaluations)[0]
+    told = [each for each in honest if each.weights == first.weights] or [first]
+    counts = {
+        scores.name: max(each.classes[place].count for each in told)
+        for place, scores in enumerate(told[0].classes)
+    }
+    few = ", ".join(f"{name} ({count})" for name, count in counts.items() if count < _FEW)
+    if few:
+        yield f"Too few images were judged to say how good it is at {few}: {_FEW} are needed."
+    for judged in told:
+        it = f"On “{reports.titled(judged.source)}” it" if len(told) > 1 else "It"
+        missed = [scores.name for scores in judged.classes
+                  if scores.count and not scores.metrics.get("recall")]  # fmt: skip
+        if missed:
+            yield f"{it} found not one image of {', '.join(missed)}."
+        worse = [each for each in judged.slices if each.differs and _below(each.difference)]
+        if worse:
+            said = ", ".join(f"{each.column} {each.value}" for each in worse)
+            yield f"{it} does worse on some parts of the images: {said}."
+    looks = max(each.looks for each in evaluations)
+    if looks > 1:
+        yield (
+            f"The test split was looked at {looks} times. If any choice followed from that, its "
+            "figures are too good."
+        )
 
 
 def _of_data(run: Run) -> Iterator[str]:
@@ -166,11 +244,15 @@ def _of_data(run: Run) -> Iterator[str]:
 def _percent(judged: Evaluation, metric: str) -> str:
     """Return a share with its interval, e.g. "61.3% (57.8% to 64.7%)"."""
     found = judged.intervals.get(metric)
-    value = rounded(judged.metrics[metric], 1, percent=True)
+    value = _unbroken(judged.metrics[metric])
     if found is None or found.low is None:
         return value
-    low, high = (rounded(edge, 1, percent=True) for edge in (found.low, found.high))
-    return f"{value} ({low} to {high})"
+    return f"{value} ({_unbroken(found.low)} to {_unbroken(found.high)})"
+
+
+def _unbroken(share: float | None) -> str:
+    """Return a share whose sign stays on the line of its number."""
+    return rounded(share, 1, percent=True).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _below(difference: Interval | None) -> bool:

@@ -13,9 +13,11 @@ import polars as pl
 from sightline import runs
 from sightline.errors import DataError, RunError
 from sightline.judging import diagnosis
+from sightline.progress import Progress, Shown
 from sightline.records import Manifest, Split
 from sightline.records.diagnosis import Diagnosis
 from sightline.runs import Run
+from sightline.workflow import describing
 
 _NO_NUMBER = ("became nan", "became inf", "became -inf")  # as the reason of a run that failed says
 
@@ -29,12 +31,13 @@ def diagnose(
     class_counts: Mapping[str, int] | None = None,
     batch_size: int | None = None,
     patience: int | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Return what the curves of a training say: findings with evidence, advice, a recipe change.
 
     Every rule has an outcome: found, passed or not applicable. A finding that another explains is
-    named as such and does not stand. Of a run, it is all kept in `diagnosis.json`. Repeatable; no
-    framework is loaded.
+    named as such and does not stand. Of a run, it is all kept in `diagnosis.json`; of one that is
+    read-only, or still trains, it is not, and that is said. Repeatable; no framework is loaded.
 
     Args:
         run: A run or its folder; or of a training by another program: Keras' `History`, its
@@ -46,10 +49,11 @@ def diagnose(
             guessing cannot be told from learning.
         batch_size: Images a step.
         patience: Of early stopping on val_loss, in epochs; 0 for none.
+        progress: Where it is said that it is not kept; by default to the terminal or notebook.
 
     Raises:
         DataError: There is no such file, it is no history, or a number is negative.
-        RunError: There is no run, no epoch was finished, or it is damaged or in use.
+        RunError: There is no run, no epoch was finished, or it is damaged.
     """
     given: dict[str, Any] = {
         "num_train": num_train, "num_validation": num_validation, "num_test": num_test,
@@ -69,9 +73,19 @@ def diagnose(
             f"the run {opened.path} says itself what {', '.join(known)} would. Leave that out."
         )
     done = diagnosis.diagnose(facts_of_run(opened), source=str(opened.path))
-    with runs.locked(opened.path):
-        runs.write_sealed(opened.path / "diagnosis.json", done.to_dict())
+    _keep(opened, done, progress or Shown())
     return done
+
+
+def _keep(run: Run, done: Diagnosis, progress: Progress) -> None:
+    path = run.path / "diagnosis.json"
+    try:
+        with runs.locked(run.path):
+            runs.write_sealed(path, done.to_dict())
+    except RunError as error:
+        progress.say(f"The diagnosis is not kept: {error}")
+    except OSError as error:
+        progress.say(f"The diagnosis is not kept: cannot write {path}: {error.strerror or error}.")
 
 
 def facts_of_run(run: Run) -> diagnosis.TrainingFacts:
@@ -111,7 +125,7 @@ def facts_of_run(run: Run) -> diagnosis.TrainingFacts:
         ended=ended,
         recipe=recipe,
         summary=run.summary,
-        evaluations=tuple(run.evaluations),
+        evaluations=tuple(each for each in run.evaluations if describing.stale(run, each) is None),
         findings=run.findings,
     )
 
@@ -130,6 +144,8 @@ def _ended(run: Run) -> diagnosis.Ended:
     if run.state == "failed":
         told = reason.lower()
         return "no number" if any(words in told for words in _NO_NUMBER) else "cut off"
+    if run.state == "training":
+        return "still training"
     if run.state != "finished":
         return "cut off"
     if reason.startswith("Stopped early"):

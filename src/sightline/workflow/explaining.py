@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -52,6 +52,8 @@ class Explained:
         layer: Whose output was looked at; "" for the whole network.
         weights: "best", "last" or "average".
         epoch: 0-based epoch those weights are from.
+        fingerprint: Which weights, network and preprocessing these are.
+        class_name: The class that was asked for; None where each image's own is explained.
         from_logits: Scores are the network's logits; False where its end could not be seen, then
             they are logarithms of probabilities.
         pictures: Files that were written, by what they show: a record id, "average" or "filters".
@@ -67,6 +69,8 @@ class Explained:
     layer: str
     weights: Weights
     epoch: int
+    fingerprint: str
+    class_name: str | None
     from_logits: bool
     pictures: Mapping[str, Path]
     unreadable: Mapping[str, str]
@@ -83,6 +87,8 @@ class Explained:
             "layer": self.layer,
             "weights": self.weights,
             "epoch": self.epoch,
+            "fingerprint": self.fingerprint,
+            "class_name": self.class_name,
             "from_logits": self.from_logits,
             "pictures": {name: str(path) for name, path in self.pictures.items()},
             "unreadable": dict(self.unreadable),
@@ -206,21 +212,36 @@ def overlays(
 def kept(run: Run) -> dict[str, Any] | None:
     """Return what `Explained.to_dict` kept of a whole split, of the best weights there are now.
 
-    Of several, the newest; None where there is none, or a file cannot be read.
+    Of several, the newest; none that was asked about one class. None where there is none, or the
+    file, or the weights, cannot be read.
     """
-    best = run.model.get("best_epoch") if (run.path / "model.json").exists() else None
+    try:
+        best = run.kept("best")
+    except RunError:
+        return None
+    names = run.fingerprints(best)
     files = sorted((run.path / "explain").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in reversed(files):
         try:
             told: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            if (told["weights"], told["epoch"]) == ("best", best) and told["attention"]:
+            if _is_of(told, names, best.epoch):
                 # The run may have been moved or copied since.
-                names = {shown: Path(file).name for shown, file in told["pictures"].items()}
-                beside = {shown: str(path.parent / name) for shown, name in names.items()}
+                beside = {
+                    shown: str(path.parent / Path(file).name)
+                    for shown, file in told["pictures"].items()
+                }
                 return told | {"pictures": beside}
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return None
+
+
+def _is_of(told: Mapping[str, Any], names: Collection[str], epoch: int) -> bool:
+    """Say whether a summary is of the best weights of these names, and of each image's class."""
+    if told["weights"] != "best" or not told["attention"] or told.get("class_name") is not None:
+        return False
+    # An earlier Sightline wrote the epoch alone.
+    return told["fingerprint"] in names if "fingerprint" in told else told["epoch"] == epoch
 
 
 def _explained(drawing: Drawing, split: Split | None, progress: Progress) -> Explained:
@@ -278,6 +299,8 @@ def _told(drawing: Drawing) -> Explained:
         layer=looking.layer,
         weights=looking.kept.which,
         epoch=looking.kept.epoch,
+        fingerprint=looking.kept.fingerprint,
+        class_name=looking.asked.class_name,
         from_logits=looking.probe.from_logits,
         pictures=dict(drawing.written),
         unreadable=dict(sorted(looking.unreadable.items())),

@@ -19,7 +19,15 @@ from sightline.data.sources.walk import absolute
 from sightline.errors import DataError
 from sightline.judging import evaluation
 from sightline.progress import Progress, Shown, Step
-from sightline.records import SPLITS, Evaluation, Manifest, Predictions, Split, Weights
+from sightline.records import (
+    SPLITS,
+    Decision,
+    Evaluation,
+    Manifest,
+    Predictions,
+    Split,
+    Weights,
+)
 from sightline.runs import Run
 from sightline.workflow import deciding, gate, predicting, reviewing
 from sightline.workflow.data import manifest_of
@@ -105,22 +113,40 @@ def evaluate(
             chooser = deciding.validation_of(opened, kept, shown)
         decision = deciding.decide(opened, kept, chooser, wish, shown)
         predictions = dataclasses.replace(predictions, decision=decision)
-        result = evaluation.evaluate(
-            predictions, source=case.name, class_shares=_class_shares(opened)
-        )
+        result = case.figures(predictions, leak_effect=leak_effect)
         helped = chooser if case.decided_nothing else None
         result = dataclasses.replace(
             result,
-            **case.of_leaks(predictions, measured=leak_effect),
             looks=_looks(opened, case.manifest, predictions),
             **deciding.told_by(helped, predictions, result, coverage),
             slices=reviewing.slices_of(predictions, columns, shown),
         )
         _keep(opened, predictions, result)
-        if predictions.embeddings is not None:
-            reviewing.embed_training(opened, weights, shown)
+        beside: dict[Split, Predictions | None] = {"validation": chooser}
+        if predictions.embeddings is not None and case.split != "train":
+            beside["train"] = reviewing.embed_training(opened, kept, shown)
         reviewing.write_review(opened, predictions, result)
+        for own, found in beside.items():
+            if found is not None and own != case.split:
+                _keep_in_step(opened, own, found, decision, shown)
     return result
+
+
+def of_decision(run: Run, judged: Evaluation, predictions: Predictions) -> Evaluation:
+    """Return the figures of an evaluation by another decision, from the predictions it was of.
+
+    Parts and the effect of leaks are left out: they rest on the earlier decision.
+
+    Args:
+        run: Whose.
+        judged: One of its evaluations.
+        predictions: What it was made from, with the other decision.
+    """
+    figures = evaluation.evaluate(
+        predictions, source=judged.source, class_shares=_class_shares(run)
+    )
+    same = ("root", "seen_in_training", "leaked", "looks", "calibration", "sets", "points")
+    return dataclasses.replace(figures, **{name: getattr(judged, name) for name in same})
 
 
 class _Once:
@@ -203,7 +229,13 @@ class _Case:
         _refuse_nothing_read(predictions, self.manifest)
         return predictions
 
-    def of_leaks(self, predictions: Predictions, *, measured: bool) -> dict[str, Any]:
+    def figures(self, predictions: Predictions, *, leak_effect: bool = False) -> Evaluation:
+        """Return how good the predictions are, and how many of them were learned from."""
+        shares = _class_shares(self.run)
+        found = evaluation.evaluate(predictions, source=self.name, class_shares=shares)
+        return dataclasses.replace(found, **self._of_leaks(predictions, measured=leak_effect))
+
+    def _of_leaks(self, predictions: Predictions, *, measured: bool) -> dict[str, Any]:
         """Return which folder was judged, how many were seen and leaked, and what that does."""
         scored = predictions.scored()
         ids = scored.table["record_id"]
@@ -295,6 +327,30 @@ def _refuse_foreign_labels(manifest: Manifest, run: Run) -> None:
             f"{manifest.root} has labels {foreign} that the model of {run.path} does not know; "
             f"its classes are {known}. Rename the folders or labels, or leave these images out."
         )
+
+
+def _keep_in_step(
+    run: Run, split: Split, predictions: Predictions, decision: Decision, progress: Progress
+) -> None:
+    """Judge a split anew where its figures are not those of the predictions that are kept now.
+
+    Those were made anew where they were of other weights or of fewer images, or damaged.
+    """
+    now = (predictions.content_hash(), predictions.decision)
+    for old in run.evaluations:
+        if (old.source, old.weights) != (split, predictions.weights):
+            continue
+        if (old.predictions_hash, old.decision) != now:
+            case = _Case.of(run, split, None, {}, allow_leak=True)
+            decided = dataclasses.replace(predictions, decision=decision)
+            result = case.figures(decided)
+            _keep(run, decided, result)
+            reviewing.write_review(run, decided, result)
+            parts = " Its parts were left out: name them again (--slice-by)." if old.slices else ""
+            progress.say(
+                f"The {split} split was judged anew: its figures were not of the predictions that "
+                f"are kept of it now.{parts}"
+            )
 
 
 def _keep(run: Run, predictions: Predictions, result: Evaluation) -> None:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from sightline.data import pictures
+from sightline.data.sources import ScanOptions
+from sightline.data.sources.shards import read_shards
 from sightline.errors import DataError, SightlineError
 from sightline.judging import evaluation, reports
 from sightline.progress import Progress, Silent
@@ -25,8 +28,9 @@ from sightline.records import (
     rounded,
     tempered,
 )
+from sightline.records.index import archive_of
 from sightline.runs import Run
-from sightline.workflow import explaining, reviewing
+from sightline.workflow import describing, explaining, reviewing
 from sightline.workflow.looking import Asked, Looking
 
 _WORST, _DOUBTFUL, _UNCERTAIN = 12, 8, 8
@@ -48,20 +52,26 @@ class Overlays:
         self.run, self.progress, self._failed = run, progress, False
         self._networks: dict[Weights, Looking] = {}  # built once for every evaluation
 
-    def of(self, judged: Evaluation, shown: Sequence[Mistake]) -> Mapping[str, Picture]:
-        """Return the pictures, by record id: why each was called what it was called."""
+    def of(
+        self, judged: Evaluation, images: Manifest, shown: Sequence[Mistake]
+    ) -> Mapping[str, Picture]:
+        """Return the pictures, by record id: why each was called what it was called.
+
+        Args:
+            judged: What they were judged in.
+            images: Where they are.
+            shown: Those that are wanted.
+        """
         if self._failed or not shown or not self.run.is_of(judged):
             return {}
-        manifest, ids = self.run.manifest, list(dict.fromkeys(each.record_id for each in shown))
-        if not _are_own(self.run, judged, ids):
-            manifest = Manifest.make(Path(judged.root), {"record_id": ids})
+        ids = list(dict.fromkeys(each.record_id for each in shown))
         try:
             if judged.weights not in self._networks:
                 asked = Asked(weights=judged.weights)
                 self._networks[judged.weights] = Looking.of(self.run, asked, Silent())
             return explaining.overlays(
                 self.run,
-                manifest,
+                images,
                 ids,
                 classes={each.record_id: each.predicted for each in shown},
                 weights=judged.weights,
@@ -108,11 +118,11 @@ def mistakes(run: Run, judged: Evaluation, overlays: Overlays) -> reports.Mistak
         judged: One of its evaluations.
         overlays: Of where the network looked.
     """
-    count = judged.count - int(judged.confusion.trace())
+    counted = without_pictures(run, judged, "")
     try:
         predictions = _predictions(run, judged)
     except DataError as error:
-        return reports.Mistakes(judged.source, count, [], f"they cannot be shown: {error}")
+        return replace(counted, note=f"they cannot be shown: {error}")
     worst = evaluation.most_confident_errors(predictions, _WORST)
     noise = evaluation.doubtful_labels(predictions)
     above = {each.record_id for each in worst}
@@ -126,19 +136,23 @@ def mistakes(run: Run, judged: Evaluation, overlays: Overlays) -> reports.Mistak
     ][:_UNCERTAIN]
     cells = _cells(predictions, judged)
     of_cells = [each for _, _, shown in cells for each in shown]
-    looked = overlays.of(judged, [*worst, *doubtful, *uncertain, *of_cells])
-    album = _Album(run, judged, looked, _similar(run, predictions, worst[:_WITH_SIMILAR]))
-    listed = reviewing.review_path(run, judged.source, judged.weights)
+    if {each.record_id for each in of_cells} <= above:
+        cells, of_cells = [], []  # they would be shown twice
+    every = [*worst, *doubtful, *uncertain, *of_cells]
+    try:
+        images = _images(run, judged, {each.record_id for each in every})
+    except DataError as error:
+        return replace(counted, note=f"they cannot be shown: {error}")
+    similar = _similar(run, predictions, worst[:_WITH_SIMILAR])
+    album = _Album(images, overlays.of(judged, images, every), similar)
     shown, note = album.examples(worst)
-    return reports.Mistakes(
-        source=judged.source,
-        count=count,
+    return replace(
+        counted,
         examples=shown,
         note=note,
         uncertain=album.examples(uncertain)[0],
         doubtful=album.examples(doubtful)[0],
         doubts=_doubts(noise, judged),
-        listed=str(listed.relative_to(run.path)) if listed.exists() else "",
         cells=[
             (true, predicted, examples)
             for true, predicted, shown in cells
@@ -147,32 +161,49 @@ def mistakes(run: Run, judged: Evaluation, overlays: Overlays) -> reports.Mistak
     )
 
 
+def without_pictures(run: Run, judged: Evaluation, why: str) -> reports.Mistakes:
+    """Return the mistakes of an evaluation counted, and the file that lists them.
+
+    Args:
+        run: Whose.
+        judged: One of its evaluations.
+        why: There are no pictures, as the end of a sentence.
+    """
+    listed = reviewing.review_path(run, judged.source, judged.weights)
+    return reports.Mistakes(
+        source=judged.source,
+        count=judged.count - int(judged.confusion.trace()),
+        examples=[],
+        note=why,
+        listed=str(listed.relative_to(run.path)) if listed.exists() else "",
+        weights=reports.weights_of(judged),
+    )
+
+
 class _Album:
     """Turns mistakes into examples with pictures.
 
     Attributes:
-        run: Whose.
-        judged: What they are of.
+        images: Where they are.
         looked: Where the network looked, by record id.
         similar: Training images like them, by record id.
     """
 
     def __init__(
         self,
-        run: Run,
-        judged: Evaluation,
+        images: Manifest,
         looked: Mapping[str, Picture],
         similar: Mapping[str, Sequence[Picture]],
     ) -> None:
         """Keep what the pictures are made from."""
-        self.run, self.judged, self.looked, self.similar = run, judged, looked, similar
+        self.images, self.looked, self.similar = images, looked, similar
 
     def examples(self, shown: Sequence[Mistake]) -> tuple[list[reports.Example], str]:
         """Return those that have a picture, and why others have none."""
         found, faults = [], []
         for each in shown:
             try:
-                picture = thumbnail(self.run, self.judged, each.record_id, _caption(each))
+                picture = _thumbnail(self.images, each.record_id, _caption(each))
             except DataError as error:
                 faults.append((each.record_id, error.reason))
                 continue
@@ -185,11 +216,9 @@ class _Album:
 def _cells(
     predictions: Predictions, judged: Evaluation
 ) -> list[tuple[str, str, Sequence[Mistake]]]:
-    """Return (true, predicted, mistakes) of the most frequent confusions, of several classes."""
+    """Return (true, predicted, mistakes) of the most frequent confusions."""
     names, wrong = judged.class_names, judged.confusion.copy()
     np.fill_diagonal(wrong, 0)
-    if len(names) == 2:  # the worst mistakes show both
-        return []
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CELLS]
     pairs = [divmod(int(cell), len(names)) for cell in order]
     return [
@@ -200,24 +229,37 @@ def _cells(
     ]  # fmt: skip
 
 
-def thumbnail(run: Run, judged: Evaluation, record_id: str, caption: str) -> Picture:
-    """Return one judged image; of an external set, only files of their own can be found.
+def _images(run: Run, judged: Evaluation, record_ids: set[str]) -> Manifest:
+    """Return where judged images are: in the run's own manifest, or below an external set's folder.
+
+    Raises:
+        DataError: The folder is not known, or an archive in it cannot be read.
+    """
+    own = run.manifest
+    known = record_ids <= set(own.table["record_id"])  # another set may share the folder
+    if known and (judged.source in SPLITS or judged.root == str(own.root)):
+        return own
+    if not judged.root:
+        raise DataError(
+            "an older Sightline judged them, and kept no word of where they are. Judge again: "
+            f"{describing.judge_again(run, judged)}"
+        )
+    table = pl.DataFrame({"record_id": sorted(record_ids)})
+    archives = {archive_of(name) for name in record_ids} - record_ids
+    found = sorted(name for name in archives if (Path(judged.root) / name).is_file())
+    followed = ScanOptions(follow_links=True)  # whoever judged them may have
+    inside, _ = read_shards(judged.root, found, followed, labelled=False)
+    return Manifest.make(Path(judged.root), table.join(inside, on="record_id", how="left"))
+
+
+def _thumbnail(images: Manifest, record_id: str, caption: str) -> Picture:
+    """Return one image.
 
     Raises:
         DataError: It is not there, or cannot be read.
     """
-    if not _are_own(run, judged, [record_id]):
-        return pictures.thumbnail(Path(judged.root) / record_id, caption)
-    place = run.manifest.locate(record_id)
+    place = images.locate(record_id)  # a file may have been touched since
     return pictures.thumbnail(place if place.begin >= 0 else Path(place.path), caption)
-
-
-def _are_own(run: Run, judged: Evaluation, record_ids: Sequence[str]) -> bool:
-    """Say whether these are images of the run's own manifest; another set may share its folder."""
-    manifest = run.manifest
-    return Path(judged.root) == manifest.root and set(record_ids) <= set(
-        manifest.table["record_id"]
-    )
 
 
 def _predictions(run: Run, judged: Evaluation) -> Predictions:
@@ -230,7 +272,7 @@ def _predictions(run: Run, judged: Evaluation) -> Predictions:
     if predictions.content_hash() != judged.predictions_hash:
         raise DataError(
             f"the predictions of {judged.source} were made anew since it was judged. Judge again: "
-            f"sightline evaluate {run.path}"
+            f"{describing.judge_again(run, judged)}"
         )
     return predictions
 
@@ -268,10 +310,10 @@ def _doubts(noise: LabelNoise, judged: Evaluation) -> str:
     seen = " (which chose the weights, so doubts are too few)" * (judged.source == "validation")
     few = f" Of {', '.join(noise.too_few)} there are too few to say." if noise.too_few else ""
     own = judged.source in SPLITS
-    where = f"the {judged.source} split" if own else "these images"
+    where = f" of the {judged.source} split" if own else ""
     return (
         f"The network has reason to doubt the labels of {len(noise.candidates):,} of "
-        f"{noise.count:,} images of {where}{seen}; some of them stand above, the next ones here. "
+        f"{noise.count:,} images{where}{seen}; some of them stand above, the next ones here. "
         "That is a reason to look and no verdict: it doubts hard images too, and many of them "
         f"where it is weak.{few}"
     )
@@ -282,15 +324,13 @@ def _similar(
 ) -> dict[str, list[Picture]]:
     """Return the training images most like each mistake, where embeddings were kept."""
     found = reviewing.similar_images(run, predictions, [each.record_id for each in worst])
+    training = run.manifest
     result: dict[str, list[Picture]] = {}
     for record_id, near in found.items():
         for other, label, alike in near:
-            place = run.manifest.locate(other)
             caption = f"{label}\n{alike:.2f} alike\n{other}"
             try:
-                picture = pictures.thumbnail(
-                    place if place.begin >= 0 else Path(place.path), caption
-                )
+                picture = _thumbnail(training, other, caption)
             except DataError:
                 continue
             result.setdefault(record_id, []).append(picture)

@@ -167,6 +167,47 @@ def predictions_of(
         )
 
 
+def of_own_split(
+    run: Run, split: Split, kept: KeptWeights, progress: Progress, *, embedded: bool = False
+) -> Predictions:
+    """Return what these weights say of a split of the run, and keep it.
+
+    What is kept stands if it is of these weights and of all images of the split. Where some could
+    not be read then, it is tried again, and stands if that is no better.
+
+    Args:
+        run: Whose.
+        split: One that has images.
+        kept: Which weights.
+        progress: Where the bar goes, and what is said of a damaged file.
+        embedded: As `predictions_of`.
+
+    Raises:
+        RunError: The run has no such weights, or they are damaged.
+        SetupError: No Keras backend is installed, or the one of KERAS_BACKEND is not.
+        OSError: It could not be written.
+    """
+    manifest = run.manifest
+    try:
+        before = runs.predictions_kept(run, split, kept)
+    except DataError as error:
+        progress.say(f"{error}; they are made anew.")
+        before = None
+    if before is not None:
+        others = set(before.table["record_id"]) ^ set(manifest.of_split(split)["record_id"])
+        if others or (embedded and before.embeddings is None):
+            before = None
+    if before is not None and not before.unreadable:
+        return before
+    parts = predictions_of(run, manifest, split, kept.which, progress, embedded=embedded)
+    found = Predictions.together(list(parts))
+    if before is not None and before.unreadable <= found.unreadable:
+        return before
+    if found.unreadable < len(found):
+        runs.write_atomically(run.predictions_path(split, kept.which), found.save)
+    return found
+
+
 def rebuild(run: Run, kept: KeptWeights, progress: Progress) -> keras.Model:
     """Rebuild the network and assign the weights, on any backend; another than its own is said.
 

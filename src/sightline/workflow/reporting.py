@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from sightline import runs
 from sightline.data import pictures
 from sightline.data.stream import StreamConfig, augment
 from sightline.errors import DataError
-from sightline.judging import diagnosis, reports
+from sightline.judging import reports
+from sightline.judging.diagnosis import diagnose, facts_of_history, read_csv
 from sightline.progress import Progress, Shown
 from sightline.records import (
     METHOD_NAMES,
@@ -22,6 +24,7 @@ from sightline.records import (
     Diagnosis,
     Evaluation,
     Finding,
+    History,
     Manifest,
     Picture,
 )
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TRAINING_PICTURES = 24
+_PICTURED = 2  # evaluations whose images are shown; those of all would make the page too large
+_FORMER = "Figures of weights that the run had before are left out here; its report has them."
+_NOT_PICTURED = f"only those of the first {_PICTURED} sets are shown, to keep this page small"
 
 
 def report(run: Run | str | Path, *, progress: Progress | None = None) -> Path:
@@ -60,19 +66,24 @@ def report(run: Run | str | Path, *, progress: Progress | None = None) -> Path:
     return path
 
 
-def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Figure:
+def plot_history(
+    run: Any, *, out: str | Path | None = None, diagnosis: Diagnosis | None = None
+) -> Figure:
     """Return the matplotlib figure of loss and metrics over the epochs, the best one marked.
 
     Args:
-        run: A run or its folder.
+        run: What `diagnose` takes: a run or its folder; or of a training by another program
+            Keras' `History`, its dictionary, or a file of CSVLogger. Of those, the epoch of the
+            lowest val_loss is the best.
         out: Save it as this PNG as well.
+        diagnosis: Of the same training: the place of each finding in `diagnosis.standing`,
+            counted from 1, is written above the epoch where it begins.
 
     Raises:
-        DataError: `out` does not end in .png.
+        DataError: `out` does not end in .png, or there is no such file, or it is no history.
         RunError: There is no run, or its history is damaged.
     """
-    opened = runs.open_run(run)
-    figure = reports.history_figure(opened.history)
+    figure = reports.history_figure(_history(run), marks=reports.marks_of(diagnosis))
     if out is not None:
         if Path(out).suffix.lower() != ".png":
             raise DataError(f"the figure {out} must end in .png")
@@ -81,35 +92,60 @@ def plot_history(run: Run | str | Path, *, out: str | Path | None = None) -> Fig
     return figure
 
 
+def _history(run: Any) -> History:
+    """Return the epochs of a run, or of a training by another program."""
+    is_path = isinstance(run, (str, os.PathLike))
+    if isinstance(run, Run) or (is_path and Path(run).is_dir()):
+        return runs.open_run(run).history
+    facts = facts_of_history(read_csv(Path(run)) if is_path else run)
+    table = pl.DataFrame({"epoch": range(facts.epochs), **facts.columns})
+    best = None if facts.lacks("val_loss") else int(np.nanargmin(facts["val_loss"]))
+    return History(table, monitor="" if best is None else "val_loss", best_epoch=best)
+
+
 def _contents(run: Run, progress: Progress) -> reports.ReportContents:
     manifest = run.manifest
-    evaluations = sorted(map(partial(_with_all_looks, manifest), run.evaluations), key=_doubt)
+    every = [_with_all_looks(manifest, each) for each in run.evaluations]
+    judged = sorted(((each, describing.stale(run, each)) for each in every), key=_doubt)
+    evaluations, stale = [each for each, _ in judged], [each for _, each in judged]
     augmented, augmented_note = _training_pictures(run)
     overlays = picturing.Overlays(run, progress)
     return reports.ReportContents(
         name=run.name,
-        headline=describing.headline(run, evaluations),
+        headline=describing.headline(run, evaluations, stale),
         facts=describing.facts(run),
         plan=run.plan,
         manifest_counts=manifest.counts(),
         group_counts=_group_counts(manifest),
         ignored=manifest.ignored,
-        data_facts=describing.data_facts(run),
+        data_facts=[*_folder(run), *describing.data_facts(run)],
         history=run.history,
         evaluations=evaluations,
         summary=run.summary,
         augmented=augmented,
         augmented_note=augmented_note,
         randomly_changed=augment.varies(run.recipe.augment),
-        mistakes=[picturing.mistakes(run, judged, overlays) for judged in evaluations],
-        closer=[picturing.closer(run, judged) for judged in evaluations],
+        mistakes=[
+            *(picturing.mistakes(run, each, overlays) for each in evaluations[:_PICTURED]),
+            *(
+                picturing.without_pictures(run, each, _NOT_PICTURED)
+                for each in evaluations[_PICTURED:]
+            ),
+        ],
+        closer=[picturing.closer(run, each) for each in evaluations],
+        stale=stale,
         findings=run.findings,
         reproduce=_commands(run),
         diagnosis=_diagnosis(run),
         looks=_looks(run),
         provenance=describing.provenance(run, evaluations),
-        limits=describing.limits(run, evaluations),
+        limits=describing.limits(run, [each for each, old in judged if not (old and old.former)]),
     )
+
+
+def _folder(run: Run) -> list[tuple[str, str]]:
+    """Return where the images are; the card, which others read, does not say."""
+    return [] if run.state == runs.IMPORTED else [("Folder", str(run.manifest.root))]
 
 
 def _commands(run: Run) -> tuple[str, ...]:
@@ -125,7 +161,9 @@ def _commands(run: Run) -> tuple[str, ...]:
 
 def _card(run: Run, contents: reports.ReportContents) -> reports.CardContents:
     """Return what the model card says: the report's words for whoever has the weights alone."""
-    data, name = run.recipe.data, shlex.quote(str(run.path))
+    data, name = run.recipe.data, str(run.path)
+    judged = list(zip(contents.evaluations, contents.stale, strict=True))
+    present = [(each, stale) for each, stale in judged if not (stale and stale.former)]
     classes = (
         list(run.model["class_names"]) if (run.path / "model.json").exists()
         else list(run.facts.class_counts)
@@ -138,15 +176,17 @@ def _card(run: Run, contents: reports.ReportContents) -> reports.CardContents:
         class_names=classes,
         inputs=[f"Input: one {colour} image, brought to {size} pixels (height x width)."],
         outputs=["Output: a probability for each class; they sum to 1."],
-        data=contents.data_facts,
+        data=describing.data_facts(run),
         procedure=contents.plan,
         facts=contents.facts,
-        evaluations=contents.evaluations,
+        evaluations=[each for each, _ in present],
+        stale=[stale for _, stale in present],
+        left_out=_FORMER if len(present) < len(judged) else "",
         limits=contents.limits,
         provenance=contents.provenance,
         usage=[
-            f"sightline predict {name} IMAGES --out predictions.csv",
-            f'import sightline as sl\n\nsl.predict("{run.name}", "images")',
+            f"sightline predict {shlex.quote(name)} IMAGES --out predictions.csv",
+            f'import sightline as sl\n\nsl.predict({name!r}, "images")',
         ],
     )
 
@@ -155,7 +195,7 @@ def _diagnosis(run: Run) -> Diagnosis | None:
     """Return what the curves say; None where there are none, or only those of elsewhere."""
     if run.state == runs.IMPORTED or not len(run.history):
         return None
-    return diagnosis.diagnose(diagnosing.facts_of_run(run), source=str(run.path))
+    return diagnose(diagnosing.facts_of_run(run), source=str(run.path))
 
 
 def _looks(run: Run) -> reports.Looks | None:
@@ -192,15 +232,19 @@ def _with_all_looks(manifest: Manifest, judged: Evaluation) -> Evaluation:
     return dataclasses.replace(judged, looks=max(judged.looks, runs.count_looks(manifest)))
 
 
-def _doubt(judged: Evaluation) -> tuple[int, bool]:
-    """Return the place of an evaluation: what decided nothing first, what was learned last."""
+def _doubt(found: tuple[Evaluation, reports.Stale | None]) -> tuple[bool, int, bool]:
+    """Return the place of an evaluation: what decided nothing first, what was learned last.
+
+    Those of weights that the run has no more stand behind all others.
+    """
+    judged, stale = found
     if judged.source == "validation":
         place = 2
     elif judged.caution:
         place = 3
     else:
         place = 0 if judged.source == "test" else 1
-    return place, judged.weights == "last"
+    return stale is not None and stale.former, place, judged.weights == "last"
 
 
 def _group_counts(manifest: Manifest) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ def resume(
         _refuse_fewer_epochs(folder, recipe, checkpoint)
         if run.info["state"] == "finished" and recipe == run.recipe:
             log.say(f"{folder} is finished already: {run.info['reason']}")
+            _settle_again(run, log)  # where its process was killed before it did
             return run
         runs.refuse_missing(recipe.train.log_to)
         other = _changed_images(run, log)
@@ -92,7 +94,23 @@ def resume(
             outcome = fit(folder, plan, callbacks, log, resumed=checkpoint)
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
         log.say(outcome.reason)
-    return runs.open_run(folder)
+        run = runs.open_run(folder)
+        _settle_again(run, log)
+    return run
+
+
+def _settle_again(run: Run, progress: Progress) -> None:
+    """Keep how a class is chosen by weights that the run still has, and say what is lost."""
+    if not (run.path / "model.json").exists():
+        return
+    names = run.model["class_names"]
+    for each in runs.settle_again(run):
+        if each.decision.kind != "most probable":
+            progress.say(
+                f"How a class is chosen ({each.decision.in_words(names)}) was settled for weights "
+                "that the run has no more; the most probable one is chosen again. Settle it anew: "
+                f"sightline evaluate {shlex.quote(str(run.path))} --threshold RULE"
+            )
 
 
 def _all_damaged(folder: Path, damaged: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from sightline.errors import DataError
 from sightline.judging import evaluation
 from sightline.progress import Progress
 from sightline.records import Evaluation, Manifest, Predictions, Slice, Weights
-from sightline.runs import Run
+from sightline.runs import KeptWeights, Run
 from sightline.workflow import predicting
 
 _UNCERTAIN = 50  # images that the model was least certain of
@@ -61,25 +61,15 @@ def slices_of(
     return found
 
 
-def embed_training(run: Run, weights: Weights, progress: Progress) -> None:
-    """Keep what the network's last layer sees of each training image, beside its predictions.
+def embed_training(run: Run, kept: KeptWeights, progress: Progress) -> Predictions | None:
+    """Return what is said of the training images, with what the network's last layer sees of each.
 
-    Those that are kept of these weights stand.
+    It is kept. None where there are no training images.
     """
-    images = run.manifest.of_split("train")
-    if not len(images):
+    if not len(run.manifest.of_split("train")):
         progress.say(f"{run.path} has no training images to compare with.")
-        return
-    try:
-        found = runs.predictions_kept(run, "train", run.kept(weights))
-    except DataError as error:
-        progress.say(f"{error}; they are made anew.")
-        found = None
-    if found is not None and found.embeddings is not None and len(found) == len(images):
-        return
-    parts = predicting.predictions_of(run, run.manifest, "train", weights, progress, embedded=True)
-    predictions = Predictions.together(list(parts))
-    runs.write_atomically(run.predictions_path("train", weights), predictions.save)
+        return None
+    return predicting.of_own_split(run, "train", kept, progress, embedded=True)
 
 
 def similar_images(

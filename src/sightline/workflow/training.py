@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -16,9 +15,9 @@ from sightline.errors import DataError, RecipeError, RunError, SightlineError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
-from sightline.records import SPLITS, Audit, Manifest, Split
-from sightline.runs import Journal, Logged, Run, Settled
-from sightline.workflow import gate
+from sightline.records import Audit, Manifest, Split
+from sightline.runs import Journal, Logged, Run
+from sightline.workflow import describing, gate
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
 from sightline.workflow.diagnosing import diagnose
@@ -103,10 +102,8 @@ def train(
     if resume is not None:
         given = {"data": data, "recipe": recipe, "out": out, **source}
         _refuse_beside_resume(given, model)
-        settled = _settled(resume, shown)
         run = go_on(resume, changes=changes, cache=cache, callbacks=callbacks, progress=shown)
         log = Logged(shown, run.path / "run.log")
-        _settle_again(run, settled, log)
         if run.state == "finished":
             if not only_train:
                 _judge_again(run, log, allow_leak=allow_leak)
@@ -220,7 +217,7 @@ def judge(
 
 def _tell(run: Run, log: Progress) -> None:
     """Diagnose, explain and report, from the figures that there are."""
-    for finding in diagnose(run).standing:
+    for finding in diagnose(run, progress=log).standing:
         log.say(f"{finding.severity.capitalize()}: {finding.title}")
     try:
         if explained(run) is None:
@@ -240,54 +237,16 @@ def _judge_again(run: Run, log: Progress, *, allow_leak: bool) -> None:
         _tell(run, log)
 
 
-def _settled(resumed: str | Path, progress: Progress) -> Mapping[str, Settled]:
-    """Return what was settled about probabilities before a training goes on."""
-    run = runs.open_run(resumed)
-    try:
-        return runs.all_settled(run)
-    except RunError:  # the training writes it anew
-        progress.say(
-            f"{run.path / 'model.json'} is damaged, so how a class was chosen is not known any "
-            f"more. Settle it anew: sightline evaluate {shlex.quote(str(run.path))} --threshold "
-            "RULE, or without a rule for the most probable class."
-        )
-        return {}
-
-
-def _settle_again(run: Run, settled: Mapping[str, Settled], progress: Progress) -> None:
-    """Keep the decisions of weights that the run still has, and say which ones are lost."""
-    if not settled or not (run.path / "model.json").exists():
-        return
-    if runs.all_settled(run) == settled:
-        return
-    with runs.locked(run.path):
-        lost = runs.settle_again(run, settled)
-    names = run.model["class_names"]
-    for each in lost:
-        if each.decision.kind != "most probable":
-            progress.say(
-                f"How a class is chosen ({each.decision.in_words(names)}) was settled for weights "
-                "that the run has no more; the most probable one is chosen again. Settle it anew: "
-                f"sightline evaluate {shlex.quote(str(run.path))} --threshold RULE"
-            )
-
-
 def _changed_at(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _say_stale(run: Run, log: Progress) -> None:
-    """Name the figures that are of weights the run had before, and say how to have new ones."""
+    """Name the figures that are not of the run as it is now, and say how to have new ones."""
     for each in run.evaluations:
-        if not run.is_of(each):
-            which = "--split" if each.source in SPLITS else "--data"
-            again = shlex.join(
-                ["sightline", "evaluate", str(run.path), which, each.source]
-                + ["--weights", each.weights] * (each.weights != "best")
-            )
+        if stale := describing.stale(run, each):
             log.say(
-                f"The figures of {each.source} are of {each.weights} weights that the run had "
-                f"before, of epoch {each.epoch + 1}. Judge again: {again}"
+                f"The figures of {each.source} are {stale.reason}. Judge again: {stale.command}"
             )
 
 

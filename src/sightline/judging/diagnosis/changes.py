@@ -66,11 +66,20 @@ def decay(facts: TrainingFacts) -> str:
 
 
 def slower_decay(facts: TrainingFacts) -> str:
-    """Return a schedule that keeps the rate up for longer."""
+    """Return a schedule that keeps the rate up for longer, or more epochs to lay it out over."""
     schedule = facts.recipe.schedule if facts.recipe else None
-    if schedule is None or schedule.kind not in ("exponential", "step"):
-        return "schedule.kind=cosine"
-    return f"schedule.epochs={max(schedule.epochs * 2, facts.epochs)}"
+    if schedule is not None and schedule.kind in ("exponential", "step"):
+        return f"schedule.epochs={max(schedule.epochs * 2, facts.epochs)}"
+    if schedule is not None and schedule.kind in ("cosine", "one-cycle"):
+        return more_epochs(facts)
+    return "schedule.kind=cosine"
+
+
+def more_epochs(facts: TrainingFacts) -> str:
+    """Return twice as many epochs; "" where not all that the recipe asks for were trained."""
+    planned = facts.recipe.train.epochs if facts.recipe else facts.epochs
+    done = planned == "auto" or planned <= facts.epochs
+    return f"train.epochs={2 * facts.epochs}" if done else ""
 
 
 def capacity(facts: TrainingFacts) -> str:

@@ -14,7 +14,9 @@ from sightline.recipes import Recipe
 from sightline.records import Evaluation, Finding, ModelSummary
 
 Floats = npt.NDArray[np.float64]
-Ended = Literal["all epochs", "stopped early", "no number", "cut off", "not known"]
+Ended = Literal[
+    "all epochs", "stopped early", "no number", "cut off", "still training", "not known"
+]
 
 _LEAST_LOSS = 1e-12
 _LEAKS = ("copies-across-splits", "near-copies-across-splits", "groups-across-splits")

@@ -104,16 +104,21 @@ def suspiciously_perfect(facts: TrainingFacts) -> Finding:
 
 def external_below(facts: TrainingFacts) -> Finding:
     """Return whether other images are recognised far worse than those of validation."""
-    inside = [judged for judged in facts.evaluations if judged.source == "validation"]
     outside = [
         judged for judged in facts.evaluations if judged.source not in ("validation", "train")
     ]
-    if not inside or not outside:
+    judged_elsewhere = {judged.weights for judged in outside}
+    inside = [
+        judged for judged in facts.evaluations
+        if judged.source == "validation" and judged.weights in judged_elsewhere
+    ]  # fmt: skip
+    if not inside:
         return _BELOW.not_applicable(
-            "There is no evaluation of the validation split, or of other images beside it."
+            "There is no evaluation of the validation split and of other images by the same "
+            "weights."
         )
     reference = min(inside, key=lambda judged: judged.weights != "best")
-    others = [judged for judged in outside if judged.weights == reference.weights] or outside
+    others = [judged for judged in outside if judged.weights == reference.weights]
     compared = [(*_difference(reference, judged), judged) for judged in others]
     below, doubt, worst = max(compared, key=lambda each: each[0] - SURE * each[1])
     evidence = {"of": worst.source, "below": below, "deviation": doubt, "images": worst.count,

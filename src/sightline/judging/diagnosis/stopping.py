@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from sightline.judging.diagnosis import changes
 from sightline.judging.diagnosis.facts import Floats, TrainingFacts
 from sightline.judging.diagnosis.noise import HOPELESS
 from sightline.judging.diagnosis.shapes import falls, smooth, wiggle
@@ -136,6 +137,8 @@ def not_finished(facts: TrainingFacts) -> Finding:
     column = "loss" if facts.lacks("val_loss") else "val_loss"
     if why := facts.lacks(column, epochs=4):
         return _UNFINISHED.not_applicable(why)
+    if facts.ended == "still training":
+        return _UNFINISHED.not_applicable("It is still training.")
     if facts.ended in ("stopped early", "no number"):
         return _UNFINISHED.passed("It was not its number of epochs that ended it.")
     values = facts.filled(column)
@@ -153,7 +156,7 @@ def not_finished(facts: TrainingFacts) -> Finding:
         f"It ended too soon: {column} still fell by {pace:.0%} an epoch, to {values[-1]:.3g}.",
         evidence,
         "Train for longer, with early stopping to end it.",
-        recipe_change=f"train.epochs={2 * facts.epochs}",
+        recipe_change=changes.more_epochs(facts),
         epoch=facts.epochs - 1,
     )
 

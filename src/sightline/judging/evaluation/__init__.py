@@ -6,7 +6,8 @@ ranking     ROC AUC and average precision
 losses      cross-entropy
 figures     all metrics at once, for any weights of the records
 resampling  the bootstrap, and an interval from it
-intervals   which figure gets which interval, or too few records to say
+unseen      how unsure a figure is of what no record has shown
+intervals   figures, which interval each gets, or too few records to say
 curves      ROC and precision-recall, thinned to what is drawn
 leakage     what leaked images do to the figures
 calibration temperature scaling, and the reliability diagram
@@ -45,6 +46,7 @@ from sightline.judging.evaluation.slices import slices
 from sightline.judging.evaluation.thresholds import (
     apply_points,
     choose_decision,
+    class_points,
     operating_points,
     parse_rule,
 )
@@ -56,6 +58,7 @@ __all__ = [
     "area_from_counts",
     "calibrate",
     "choose_decision",
+    "class_points",
     "compare",
     "compare_runs",
     "confusion_matrix",

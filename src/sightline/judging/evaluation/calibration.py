@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from sightline.judging.evaluation.figures import BINS
-from sightline.judging.evaluation.resampling import ENOUGH_RECORDS, wilson
-from sightline.judging.evaluation.scores import evaluate
+from sightline.judging.evaluation.figures import BINS, OVERALL, bin_of
+from sightline.judging.evaluation.intervals import measured
+from sightline.judging.evaluation.resampling import ENOUGH_RECORDS, units_of, wilson
 from sightline.records import (
     Calibration,
     Interval,
@@ -66,52 +66,41 @@ def calibrate(
     """
     temperature, note = _fit(validation)
     scored = judged.scored()
-    before = _measures(evaluate(scored, source="").intervals if before is None else before)
+    before = _measures(scored) if before is None else {name: before[name] for name in _MEASURES}
     cooled = tempered(scored.probabilities, temperature).astype(np.float32)
     after = before
     if temperature != 1:
-        after = _measures(evaluate(replace(scored, probabilities=cooled), source="").intervals)
+        after = _measures(replace(scored, probabilities=cooled))
     fitted_on = described(validation.scored(), source)
     return Calibration(temperature, fitted_on, len(scored), before, after, note)
 
 
-def reliability(
-    predictions: Predictions, bins: int = BINS, class_index: int | None = None
-) -> tuple[ReliabilityBin, ...]:
+def reliability(predictions: Predictions, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """Return how often records of each confidence were right, by bins of equal width that are used.
 
-    A bin holds its upper edge, the first one 0 as well: with 15 of them these are the bins of the
-    expected calibration error.
+    The confidence is the largest probability, whatever is decided. A bin holds its upper edge, the
+    first one 0 as well: with 15 of them these are the bins of the expected calibration error.
 
     Args:
         predictions: Records without a label or a readable image are left out.
         bins: How many there are from 0 to 1, empty ones counted.
-        class_index: Of the class whose probability is the confidence; None takes the most probable
-            class of each record, whatever is decided.
 
     Raises:
         DataError: A label is not one of the model's classes, or no record can be judged.
-        ValueError: `bins` is below 1, or there is no such class.
+        ValueError: `bins` is below 1.
     """
-    classes = len(predictions.class_names)
     if bins < 1:
         raise ValueError(f"bins must be 1 or more, got {bins}")
-    if class_index is not None and not 0 <= class_index < classes:
-        raise ValueError(f"class_index must be in 0..{classes - 1}, got {class_index}")
     scored = predictions.scored()
-    labels, probabilities = scored.label_indices(), scored.probabilities.astype(np.float64)
-    if class_index is None:
-        confidence = probabilities.max(axis=1)
-        true = scored.probabilities.argmax(axis=1) == labels
-    else:
-        confidence, true = probabilities[:, class_index], labels == class_index
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    confidence = scored.probabilities.max(axis=1)
+    true = scored.probabilities.argmax(axis=1) == scored.label_indices()
+    place = bin_of(confidence, bins)
     result = []
     for index in np.unique(place).tolist():
         inside = place == index
         count, share = int(inside.sum()), float(true[inside].mean())
         low, high = wilson(share, count)
-        mean = float(confidence[inside].mean())
+        mean = float(confidence[inside].mean(dtype=np.float64))
         edges = index / bins, (index + 1) / bins
         result.append(ReliabilityBin(*edges, count, mean, Interval(share, low, high)))
     return tuple(result)
@@ -158,5 +147,7 @@ def _slope(
     return float(((shares * logits).sum(axis=1) - own).mean())
 
 
-def _measures(intervals: Mapping[str, Interval]) -> dict[str, Interval]:
-    return {name: intervals[name] for name in _MEASURES}
+def _measures(scored: Predictions) -> dict[str, Interval]:
+    """Return how far probabilities can be believed, with the intervals of `evaluate`."""
+    found = measured(scored, units_of(scored), [(OVERALL, name) for name in _MEASURES]).intervals
+    return {name: found[OVERALL, name] for name in _MEASURES}

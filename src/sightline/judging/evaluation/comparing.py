@@ -10,10 +10,18 @@ import numpy.typing as npt
 import polars as pl
 
 from sightline.errors import DataError
+from sightline.judging.evaluation.counts import confusion_matrix
 from sightline.judging.evaluation.figures import OVERALL, Figures
 from sightline.judging.evaluation.losses import LARGEST_LOSS
 from sightline.judging.evaluation.quotients import too_few, units_among
-from sightline.judging.evaluation.resampling import Resampling, interval, resampling, units_of
+from sightline.judging.evaluation.resampling import (
+    Resampling,
+    interval,
+    resampling,
+    units_by_class,
+    units_of,
+)
+from sightline.judging.evaluation.unseen import OF_DIFFERENCE, unseen_errors
 from sightline.records import Comparison, Interval, Predictions
 
 Floats = npt.NDArray[np.float64]
@@ -145,10 +153,14 @@ def _differences(
     one: Predictions, two: Predictions, sample: Resampling
 ) -> tuple[dict[str, tuple[float, float]], dict[str, Interval]]:
     """Return the figures of both, and their paired differences; only what is defined for both."""
+    answers = [each.predicted_indices() for each in (one, two)]
+    keys = [(OVERALL, name) for name in _METRICS]
     measures = [
-        Figures(sample.labels, each.predicted_indices(), each.probabilities) for each in (one, two)
+        Figures(sample.labels, called, each.probabilities, keys)
+        for called, each in zip(answers, (one, two), strict=True)
     ]
-    places = [measures[0].names.index((OVERALL, name)) for name in _METRICS]
+    places = [measures[0].names.index(key) for key in keys]
+    unseen = _unseen(sample, len(one.class_names), answers)
 
     def both(weights: Floats) -> Floats:
         return np.stack([measure(weights)[:, places] for measure in measures], axis=1)
@@ -173,9 +185,25 @@ def _differences(
                 drawn[:, 1, column] - drawn[:, 0, column],
                 units=units_among(sample, concerned),
                 bounds=(-bound, bound),
+                unseen=unseen.get(name, 0.0),
             )
         )
     return pairs, differences
+
+
+def _unseen(
+    sample: Resampling, num_classes: int, answers: Sequence[npt.NDArray[np.int64]]
+) -> dict[str, float]:
+    """Return what the differences may be more unsure of than the resamples show, by metric.
+
+    Of classes in which both models got the same records right, as `unseen_errors` has it.
+    """
+    labels = sample.labels
+    unlike = (answers[0] == labels) != (answers[1] == labels)
+    alike = np.bincount(labels, unlike, num_classes) == 0
+    confusion = confusion_matrix(labels, answers[1], num_classes)
+    errors, _ = unseen_errors(confusion, units_by_class(sample, num_classes), alike=alike)
+    return {name: OF_DIFFERENCE * float(error) for name, error in errors.items()}
 
 
 def _mcnemar(first_alone: int, second_alone: int) -> float:

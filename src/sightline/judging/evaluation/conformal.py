@@ -14,13 +14,7 @@ from sightline.judging.evaluation.resampling import resampling, units_of
 from sightline.records import Predictions, PredictionSets, SetRule
 
 
-def fit_sets(
-    validation: Predictions,
-    coverage: float,
-    *,
-    by_class: bool = False,
-    source: str = "validation",
-) -> SetRule:
+def fit_sets(validation: Predictions, coverage: float, *, source: str = "validation") -> SetRule:
     """Return the rule whose sets hold the true class with at least the probability asked.
 
     Split-conformal sets of the smallest mean size (LAC: Sadinle, Lei and Wasserman, Least
@@ -30,16 +24,13 @@ def fit_sets(
     would be, which is what makes it hold for a finite n. For records like these, drawn in any
     order: the weights must not have been chosen on them, and no two of one patient.
 
-    One threshold for all classes is the default: it holds on average over the records, and a rare
-    class may be covered less than the others. `by_class` (Vovk's Mondrian sets) fits a threshold
-    a class on its own records, so each class is covered as asked. It costs nothing to compute, but
-    the sets grow, and a class of fewer than coverage / (1 - coverage) records (19 for 0.95) is in
-    every set.
+    One threshold for all classes: it holds on average over the records, and a rare class may be
+    covered less than the others. Of fewer than coverage / (1 - coverage) records (19 for 0.95)
+    every class is in every set.
 
     Args:
         validation: Records without a label or a readable image are left out.
         coverage: How often the set is to hold the true class, over 0 and under 1.
-        by_class: Whether each class has a threshold of its own.
         source: What `validation` is called.
 
     Raises:
@@ -51,23 +42,16 @@ def fit_sets(
     scored = validation.scored()
     labels, names = scored.label_indices(), scored.class_names
     believed = scored.probabilities[np.arange(len(labels)), labels]
-    if by_class:
-        least = [_least(believed[labels == index], coverage) for index in range(len(names))]
-    else:
-        least = [_least(believed, coverage)] * len(names)
-    unknown = [name for name, each in zip(names, least, strict=True) if each is None]
-    note = ""
-    if unknown:
+    least, note = _least(believed, coverage), ""
+    if least is None:
         needed = math.ceil(Fraction(str(coverage)) / (1 - Fraction(str(coverage))))
-        which = f"the classes {unknown} are" if by_class else "every class is"
         note = (
-            f"{which} in every set: {needed:,} records{' of a class' * by_class} are needed "
-            f"for a coverage of {coverage:g}"
+            f"every class is in every set: {needed:,} records are needed for a coverage of "
+            f"{coverage:g}"
         )
     return SetRule(
         coverage=coverage,
-        least=tuple(0.0 if each is None else each for each in least),
-        by_class=by_class,
+        least=(0.0 if least is None else least,) * len(names),
         count=len(scored),
         chosen_on=described(scored, source),
         model_fingerprint=scored.model_fingerprint,

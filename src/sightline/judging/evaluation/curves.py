@@ -10,6 +10,8 @@ import numpy.typing as npt
 from sightline.records import Predictions
 
 Floats = npt.NDArray[np.float64]
+_FINENESS = 1e-4  # a thirtieth of a pixel
+_LOOKED_AT = 256  # points at a time
 _POINTS = 200  # more than this no eye tells apart in a figure of some hundred pixels
 
 
@@ -41,7 +43,9 @@ def precision_recall_curve(
 ) -> tuple[Floats, Floats, Floats]:
     """Return precision, recall and threshold of each point of the curve.
 
-    From recall 1, at the smallest threshold, to precision 1 and recall 0, at infinity.
+    From recall 1, at the smallest threshold, to precision 1 and recall 0, at infinity. It is a
+    curve of steps: a precision holds down to the next lower recall. Thinned to what is drawn of
+    them: see `thinned_steps`.
 
     Args:
         predictions: As `roc_curve`.
@@ -55,7 +59,7 @@ def precision_recall_curve(
     hits, false, thresholds = _counted(predictions, class_index)
     precision = np.r_[1.0, hits / (hits + false)][::-1]
     recall = np.r_[0.0, hits / hits[-1]][::-1]
-    kept = thinned(recall, precision, points)
+    kept = thinned_steps(precision, points)
     return precision[kept], recall[kept], np.r_[np.inf, thresholds][::-1][kept]
 
 
@@ -82,6 +86,43 @@ def thinned(x: Floats, y: Floats, points: int | None) -> npt.NDArray[np.int64]:
         for part in ((first, place), (place, last)):
             heapq.heappush(waiting, _farthest(x, y, *part))
     return np.asarray(sorted(kept), np.int64)
+
+
+def thinned_steps(y: Floats, points: int | None) -> npt.NDArray[np.int64]:
+    """Return the ascending places of the points whose steps look the same.
+
+    A point is kept where it is farther from the last one kept than a tolerance, so that no step is
+    drawn farther off than that; the tolerance is the smallest, to 0.0001, that few enough need.
+
+    Args:
+        y: (N,) 0..1, N at least 2; each holds until the next.
+        points: At most so many, at least 2; None keeps all.
+    """
+    if points is None:
+        return np.arange(len(y))
+    low, high = -1.0, 1.0  # all of them; the first and the last
+    while high - low > _FINENESS:
+        middle = 0.0 if low < 0 else (low + high) / 2
+        few_enough = len(_held(y, middle, points)) <= points
+        low, high = (low, middle) if few_enough else (middle, high)
+        if few_enough and middle == 0:
+            break
+    return np.asarray(_held(y, high, points), np.int64)
+
+
+def _held(y: Floats, tolerance: float, points: int) -> list[int]:
+    """Return the places at which steps begin, and the last; no more than are too many."""
+    kept, last = [0], len(y) - 1
+    while kept[-1] < last and len(kept) <= points:
+        place, start, width = last, kept[-1] + 1, _LOOKED_AT
+        while start < last:  # in parts that grow: most steps are short, some hold for very long
+            off = np.abs(y[start : start + width] - y[kept[-1]]) > tolerance
+            if off.any():
+                place = start + int(off.argmax())
+                break
+            start, width = start + width, 4 * width
+        kept.append(place)
+    return kept
 
 
 def _farthest(x: Floats, y: Floats, first: int, last: int) -> tuple[float, int, int, int]:

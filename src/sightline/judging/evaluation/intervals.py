@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.judging.evaluation.figures import OVERALL, Figures
+from sightline.judging.evaluation.counts import confusion_matrix
+from sightline.judging.evaluation.figures import AREAS, OVERALL, Figures, Key
 from sightline.judging.evaluation.losses import LARGEST_LOSS
 from sightline.judging.evaluation.resampling import (
     ENOUGH_GROUPS,
     ENOUGH_RECORDS,
+    NO_SPREAD,
+    ROUNDS,
     Resampling,
     interval,
     jackknife,
+    resampling,
     t_quantile,
     wilson,
 )
-from sightline.records import Interval
+from sightline.judging.evaluation.unseen import unseen_errors
+from sightline.records import Interval, Predictions
 
 Floats = npt.NDArray[np.float64]
-Key = tuple[int, str]
 ENOUGH_ANSWERS = 10  # predictions of a class, for an interval of a figure that they decide
 _TAIL = 0.025
+_SAME = 1e-12  # rounding of sums
 _NOTHING = 1e-300  # so that no gap at all is not divided by
 _MOST_ERROR = (
     4.0  # times the calibration error found; beyond it no end of an interval is looked for
 )
 _HALVINGS = 15  # of the steps to such an end: a ten-thousandth of the error found
 
-_AREAS = frozenset({"roc_auc", "average_precision"})
 _OF_ANSWERS = frozenset({"accuracy", "balanced_accuracy", "precision", "f1", "mcc", "cohen_kappa"})
 _OF_EVERY_CLASS = frozenset(
     {"balanced_accuracy", "macro_precision", "macro_recall", "macro_specificity", "macro_f1",
      "roc_auc", "average_precision"}
 )  # fmt: skip
+_OF_AGREEMENT = frozenset({"mcc", "cohen_kappa"})
 _OF_SECOND = frozenset({"precision", "recall", "specificity", "f1", "mcc", "cohen_kappa"})
 
 
@@ -50,6 +56,8 @@ class Basis:
         others: (K,) records or groups with a record of another class.
         total: Records or groups in all.
         grouped: Whether groups are resampled.
+        counts: (K,) records of each class.
+        answers: (K,) records that were called each class.
     """
 
     names: tuple[str, ...]
@@ -58,6 +66,13 @@ class Basis:
     others: npt.NDArray[np.int64]
     total: int
     grouped: bool
+    counts: npt.NDArray[np.int64] = field(init=False)
+    answers: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sum the confusion matrix, once for all figures."""
+        object.__setattr__(self, "counts", self.confusion.sum(axis=1))
+        object.__setattr__(self, "answers", self.confusion.sum(axis=0))
 
     @classmethod
     def of(
@@ -78,7 +93,7 @@ class Basis:
             return [index]
         if len(self.names) == 2 and name in _OF_SECOND:
             return [1]
-        present = np.flatnonzero(self.confusion.sum(axis=1))
+        present = np.flatnonzero(self.counts)
         return present.tolist() if name in _OF_EVERY_CLASS else []
 
     def least(self, key: Key) -> int:
@@ -92,7 +107,7 @@ class Basis:
 
     def too_few(self, key: Key) -> str:
         """Return why there is no interval for a figure; "" where there are enough records."""
-        counts, total = self.confusion.sum(axis=1), int(self.confusion.sum())
+        counts, total = self.counts, int(self.counts.sum())
         if total < ENOUGH_RECORDS:
             return _note(total, "images", ENOUGH_RECORDS)
         if self.grouped and self.total < ENOUGH_GROUPS:
@@ -107,10 +122,15 @@ class Basis:
                 return _note(int(self.units[index]), f"groups{whose}", ENOUGH_GROUPS)
             if self.grouped and self.others[index] < ENOUGH_GROUPS:
                 return _note(int(self.others[index]), "groups of other classes", ENOUGH_GROUPS)
-            answers = int(self.confusion[:, index].sum())
+            answers = int(self.answers[index])
             if answers < ENOUGH_ANSWERS and key[1].removeprefix("macro_") in _OF_ANSWERS:
                 called = f"images were called {self.names[index]}"
                 return _note(answers, called, ENOUGH_ANSWERS)
+        commonest = int(self.answers.argmax())
+        others = total - int(self.answers[commonest])
+        if others < ENOUGH_ANSWERS and key[1] in _OF_AGREEMENT:
+            called = f"images were called anything but {self.names[commonest]}"
+            return _note(others, called, ENOUGH_ANSWERS)
         return ""
 
     def proportion(self, key: Key) -> Interval | None:
@@ -120,59 +140,121 @@ class Basis:
             index = 1 if len(self.names) == 2 else OVERALL
         if self.grouped or index == OVERALL or name not in ("recall", "specificity"):
             return None
-        own = self.confusion[index]
-        if name == "recall":
-            right, count = int(own[index]), int(own.sum())
-        else:
-            count = int(self.confusion.sum() - own.sum())
-            right = count - int(self.confusion[:, index].sum() - own[index])
+        right, count = int(self.confusion[index, index]), int(self.counts[index])
+        if name == "specificity":
+            false = int(self.answers[index]) - right
+            count = int(self.counts.sum()) - count
+            right = count - false
         return Interval(right / count, *wilson(right / count, count))
 
 
-def intervals(figures: Figures, sample: Resampling, basis: Basis) -> dict[Key, Interval]:
-    """Return the interval of every figure that is defined.
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Figures of records, and how sure they are.
+
+    Attributes:
+        metrics: Each figure; None where it is not defined.
+        intervals: Of those that are defined.
+        confusion: (K, K) counts, row = true class.
+        sample: How the records were resampled.
+    """
+
+    metrics: dict[Key, float | None]
+    intervals: dict[Key, Interval]
+    confusion: npt.NDArray[np.int64]
+    sample: Resampling
+
+
+def measured(
+    scored: Predictions,
+    units: npt.NDArray[np.int64] | None,
+    keys: Collection[Key] | None = None,
+    *,
+    rounds: int = ROUNDS,
+) -> Measured:
+    """Return the figures of records, each with its interval.
 
     Args:
-        figures: Of the records.
-        sample: How to resample the records.
-        basis: What the figures rest on.
+        scored: As `Predictions.scored` gives.
+        units: What is resampled as a whole, as `resampling` takes it.
+        keys: The figures wanted; None: all of them.
+        rounds: Resamples, at least 2.
+
+    Raises:
+        DataError: A label is not one of the model's classes.
     """
-    count = len(figures.names)
-    (values,), (gaps,) = figures.split(figures.whole()[np.newaxis])
-    drawn, drawn_gaps = figures.split(sample.drawn(figures))
-    errors, doubts = jackknife(sample, sample.left_out(figures)[:, :count])
+    labels, predicted = scored.label_indices(), scored.predicted_indices()
+    names = scored.class_names
+    confusion = confusion_matrix(labels, predicted, len(names))
+    figures = Figures(labels, predicted, scored.probabilities, keys)
+    sample = resampling(labels, units, rounds=rounds)
+    metrics = figures.metrics()
+    sure = _intervals(figures, sample, Basis.of(sample, names, confusion), metrics)
+    return Measured(metrics, sure, confusion, sample)
+
+
+def _intervals(
+    figures: Figures, sample: Resampling, basis: Basis, metrics: dict[Key, float | None]
+) -> dict[Key, Interval]:
+    """Return the interval of every figure that is defined, in the order of the figures."""
     found: dict[Key, Interval] = {}
-    for column, key in enumerate(figures.names):
-        value = float(values[column])
-        if np.isnan(value):
+    for key, value in metrics.items():
+        if value is None:
             continue
         if proportion := basis.proportion(key):
             found[key] = proportion
         elif note := basis.too_few(key):
             found[key] = Interval(value, None, None, note)
-        elif key[1] == "calibration_error" and value > 0:
-            noise = drawn_gaps[:, key[0]] - gaps[key[0]]
-            units = basis.smallest() if key[0] == OVERALL else basis.least(key)
-            wide = t_quantile(units - 1) / t_quantile(np.inf)
-            found[key] = _calibration_interval(value, gaps[key[0]], noise * wide)
-        else:
-            found[key] = interval(
-                value, drawn[:, column], units=basis.least(key), bounds=_bounds(key, basis),
-                error=float(errors[column]), doubt=float(doubts[column]), area=key[1] in _AREAS,
-            )  # fmt: skip
+    rest = {key for key, value in metrics.items() if value is not None and key not in found}
+    if rest:  # resampling is what takes long
+        found |= _resampled(figures.only(rest), sample, basis)
+    return {key: found[key] for key in metrics if key in found}
+
+
+def _resampled(figures: Figures, sample: Resampling, basis: Basis) -> dict[Key, Interval]:
+    """Return the interval of every figure, from resamples."""
+    count = len(figures.names)
+    (values,), (gaps,) = figures.split(figures.whole()[np.newaxis])
+    drawn, drawn_gaps = figures.split(sample.drawn(figures))
+    errors, doubts = jackknife(sample, sample.left_out(figures)[:, :count])
+    unseen = _unseen(basis)
+    found: dict[Key, Interval] = {}
+    for column, key in enumerate(figures.names):
+        index, name = key
+        value = float(values[column])
+        if name == "calibration_error" and value > 0:
+            place = figures.binned.index(index)
+            noise = drawn_gaps[:, place] - gaps[place]
+            units = basis.smallest() if index == OVERALL else basis.least(key)
+            found[key] = _calibration_interval(value, gaps[place], noise, units)
+            continue
+        found[key] = interval(
+            value, drawn[:, column], units=basis.least(key), bounds=_bounds(key, basis),
+            error=float(errors[column]), unseen=unseen.get(key, 0.0), doubt=float(doubts[column]),
+            area=name in AREAS,
+        )  # fmt: skip
+    return found
+
+
+def _unseen(basis: Basis) -> dict[Key, float]:
+    """Return the `unseen_errors` of the figures that rest on counts."""
+    overall, of_class = unseen_errors(basis.confusion, basis.units)
+    found = {(OVERALL, name): float(error) for name, error in overall.items()}
+    for name, errors in of_class.items():
+        found |= {(index, name): error for index, error in enumerate(errors.tolist())}
     return found
 
 
 def _bounds(key: Key, basis: Basis) -> tuple[float, float]:
     index, name = key
-    if name in ("mcc", "cohen_kappa"):
+    if name in _OF_AGREEMENT:
         return -1.0, 1.0
     if name == "brier" and index == OVERALL and len(basis.names) > 2:
         return 0.0, 2.0
     return 0.0, LARGEST_LOSS if name == "log_loss" else 1.0
 
 
-def _calibration_interval(value: float, gaps: Floats, noise: Floats) -> Interval:
+def _calibration_interval(value: float, gaps: Floats, noise: Floats, units: int) -> Interval:
     """Return the interval of an expected calibration error, which chance alone makes larger.
 
     Of all multiples of the gaps found, those are held for which the error found is neither among
@@ -185,7 +267,11 @@ def _calibration_interval(value: float, gaps: Floats, noise: Floats) -> Interval
         value: The error found: the sum of the absolute gaps.
         gaps: (BINS,).
         noise: (R, BINS) how far the gaps of each resample are from these.
+        units: How many independent records or groups it rests on.
     """
+    if noise.std(axis=0).max() < _SAME:
+        return Interval(value, None, None, NO_SPREAD)
+    noise = noise * (t_quantile(units - 1) / t_quantile(np.inf))
     spread = np.sign(gaps) * noise.std(axis=0)
     low = _largest_error(value, gaps, noise, 1 - _TAIL)
     high = max(_largest_error(value, each, noise, _TAIL) for each in (gaps, spread))

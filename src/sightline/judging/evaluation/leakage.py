@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sightline.judging.evaluation.counts import confusion_matrix
-from sightline.judging.evaluation.figures import OVERALL, Figures
-from sightline.judging.evaluation.intervals import Basis, intervals
-from sightline.judging.evaluation.resampling import resampling
+from sightline.judging.evaluation.figures import OVERALL
+from sightline.judging.evaluation.intervals import measured
 from sightline.records import Interval, LeakEffect, Predictions
 
 _SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
@@ -52,9 +50,5 @@ def _intervals(
     if not chosen.any():
         return {}
     part = predictions.chosen(chosen)
-    labels, predicted = part.label_indices(), part.predicted_indices()
-    confusion = confusion_matrix(labels, predicted, len(part.class_names))
-    sample = resampling(labels, units[chosen])
-    basis = Basis.of(sample, part.class_names, confusion)
-    found = intervals(Figures(labels, predicted, part.probabilities), sample, basis)
+    found = measured(part, units[chosen], [(OVERALL, name) for name in _SHOWN]).intervals
     return {name: found[OVERALL, name] for name in _SHOWN}

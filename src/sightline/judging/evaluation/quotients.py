@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from sightline.judging.evaluation.counts import quotient
 from sightline.judging.evaluation.resampling import (
     ENOUGH_GROUPS,
     ENOUGH_RECORDS,
@@ -60,10 +61,7 @@ def quotients(
 
 def divided(weights: Floats, above: Floats, below: Floats) -> Floats:
     """Return (B, F) quotients of (B, N) weighted sums, NaN where there is nothing to divide by."""
-    sums = weights @ below
-    result = np.full(sums.shape, np.nan)
-    np.divide(weights @ above, sums, out=result, where=sums > 0)
-    return result
+    return quotient(weights @ above, weights @ below)
 
 
 def too_few(sample: Resampling, concerned: npt.NDArray[np.bool_]) -> str:

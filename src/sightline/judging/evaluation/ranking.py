@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sightline.judging.evaluation.counts import quotient
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -100,11 +102,7 @@ def overall_area(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np
 def mean_of_defined(values: Floats) -> Floats:
     """Return (...) the mean of those of (..., K) values that are not NaN; NaN where all are."""
     defined = ~np.isnan(values)
-    total = np.where(defined, values, 0.0).sum(axis=-1)
-    count = defined.sum(axis=-1)
-    result = np.full(total.shape, np.nan)
-    np.divide(total, count, out=result, where=count > 0)
-    return result
+    return quotient(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
 
 
 def area_from_counts(counts: npt.NDArray[np.integer]) -> float:

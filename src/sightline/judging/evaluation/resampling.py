@@ -24,8 +24,10 @@ ENOUGH_GROUPS = 10  # of a class, likewise
 _SEED = 5
 _CELLS = 1 << 17  # weights made at a time: 1 MiB stays in a processor's cache
 _MOST_LEFT_OUT = 1000  # units; of larger strata the resamples alone know the spread well enough
+_MOST_MEASURED = 30_000  # times a class is measured for that: it would take longer than resampling
 _LEAST_FREEDOM = 3.0
 _AT_BOUND = 1e-12  # of the way between the bounds: rounding of sums
+NO_SPREAD = "too few to say: it is the same in every resample"
 _MOST_UNDEFINED = 0.05  # of the rounds; a figure with more of them gets no interval
 
 
@@ -97,8 +99,9 @@ class Resampling:
         """The strata whose units `left_out` leaves out, in its order; the only unit never is."""
         if self.sizes.sum() == 1:
             return []
+        most = min(_MOST_LEFT_OUT, _MOST_MEASURED // len(self.sizes))
         order = np.argsort(self.sizes, kind="stable")
-        return [int(s) for s in order[np.cumsum(self.sizes[order]) <= _MOST_LEFT_OUT]]
+        return [int(s) for s in order[np.cumsum(self.sizes[order]) <= most]]
 
     def _scaled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return (N,) weights of which each class has as much as it has records."""
@@ -182,6 +185,12 @@ def units_of(predictions: Predictions) -> npt.NDArray[np.int64] | None:
     return np.asarray([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
+def units_by_class(sample: Resampling, num_classes: int) -> npt.NDArray[np.int64]:
+    """Return (K,) how many records, or whole groups, have a record of each class."""
+    pairs = np.unique(sample.units * num_classes + sample.labels)
+    return np.bincount(pairs % num_classes, minlength=num_classes)
+
+
 def jackknife(
     sample: Resampling, left_out: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -216,6 +225,7 @@ def interval(
     units: int,
     bounds: tuple[float, float] = (0.0, 1.0),
     error: float = 0.0,
+    unseen: float = 0.0,
     doubt: float = 0.0,
     area: bool = False,
 ) -> Interval:
@@ -224,9 +234,11 @@ def interval(
     It is Wilson's interval (1927) of the figure's place between its bounds, for as many independent
     records as would make a proportion there as unsure as this figure is. So it never leaves the
     bounds, and reaches further towards their middle. How unsure it is, is the spread of the
-    resamples, or the jackknife's error where that is larger; Student's t with as many degrees of
-    freedom as that error is sure (Satterthwaite, 1946) takes the normal's place. For areas, whose
-    spread shrinks faster towards a bound, the same t is taken on the logit scale.
+    resamples, or the jackknife's error where that is larger, with what classes hide that are all
+    right or all wrong; Student's t with as many degrees of freedom as that error is sure
+    (Satterthwaite, 1946) takes the normal's place. For areas, whose spread shrinks faster towards a
+    bound, the same t is taken on the logit scale. A figure that is the same in every resample and
+    not at a bound has no interval: nothing is known of its spread.
 
     Args:
         value: The figure of the records themselves.
@@ -234,6 +246,7 @@ def interval(
         units: How many independent records or groups it rests on.
         bounds: The least and the largest that the figure can be.
         error: Of `jackknife`, where it is known.
+        unseen: Of `unseen_errors`, where the figure rests on counts.
         doubt: Of `jackknife`; 0 takes one degree of freedom fewer than there are units.
         area: Whether it is an area under a curve.
     """
@@ -242,12 +255,13 @@ def interval(
         often = f"not defined in {len(drawn) - len(defined):,} of {len(drawn):,} resamples"
         return Interval(value, None, None, f"too few to say: {often}")
     low, high = bounds
-    share, spread = (value - low) / (high - low), max(float(defined.std(ddof=1)), error)
+    share = (value - low) / (high - low)
+    spread = math.hypot(max(float(defined.std(ddof=1)), error), unseen)
     relative = spread / (high - low)
     if not _AT_BOUND < share < 1 - _AT_BOUND:  # no resample differs there, yet the truth may
         ends = wilson(round(share), units)
     elif relative < _AT_BOUND:
-        return Interval(value, value, value)
+        return Interval(value, None, None, NO_SPREAD)
     else:
         freedom = max(_LEAST_FREEDOM, 2 * spread**4 / doubt) if doubt > 0 else units - 1
         t, odds = t_quantile(freedom), share * (1 - share)

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.judging.evaluation.counts import confusion_matrix, scores_from_confusion
-from sightline.judging.evaluation.figures import OVERALL, Figures
-from sightline.judging.evaluation.intervals import Basis, intervals
+from sightline.judging.evaluation.figures import OVERALL, Figures, Key, of_all
+from sightline.judging.evaluation.intervals import measured
 from sightline.judging.evaluation.ranking import overall_area
-from sightline.judging.evaluation.resampling import ROUNDS, resampling, units_of
+from sightline.judging.evaluation.resampling import ROUNDS, units_of
 from sightline.records import ClassScores, Evaluation, Predictions
 
 T = TypeVar("T")
@@ -63,16 +63,10 @@ def evaluate(
     if rounds < 2:
         raise ValueError(f"rounds must be 2 or more, got {rounds}")
     scored = predictions.scored()
-    names, labels, predicted = (
-        scored.class_names,
-        scored.label_indices(),
-        scored.predicted_indices(),
-    )
-    confusion = confusion_matrix(labels, predicted, len(names))
-    figures = Figures(labels, predicted, scored.probabilities)
-    sample = resampling(labels, units_of(scored), rounds=rounds)
-    sure = intervals(figures, sample, Basis.of(sample, names, confusion))
-    metrics = figures.metrics()
+    names = scored.class_names
+    found = measured(scored, units_of(scored), rounds=rounds)
+    metrics, sure = _by_class(found.metrics), _by_class(found.intervals)
+    sample = found.sample
     return Evaluation(
         source=source,
         count=len(scored),
@@ -81,14 +75,16 @@ def evaluate(
         epoch=predictions.epoch,
         model_fingerprint=predictions.model_fingerprint,
         predictions_hash=predictions.content_hash(),
-        metrics=_of(OVERALL, metrics),
+        metrics=metrics[OVERALL],
         classes=tuple(
-            ClassScores(name, int(confusion[index].sum()), _of(index, metrics), _of(index, sure))
-            for index, name in enumerate(names)
+            ClassScores(name, int(count), metrics[index], sure.get(index, {}))
+            for index, (name, count) in enumerate(
+                zip(names, found.confusion.sum(axis=1), strict=True)
+            )
         ),
-        confusion=confusion,
-        intervals=_of(OVERALL, sure),
-        baselines=_baselines(labels, len(names), class_shares),
+        confusion=found.confusion,
+        intervals=sure[OVERALL],
+        baselines=_baselines(sample.labels, len(names), class_shares),
         groups=int(sample.sizes.sum()) if sample.grouped else 0,
         decision=predictions.decision,
     )
@@ -117,9 +113,12 @@ def validation_scores(
     return {name: found[name] for name in wanted}
 
 
-def _of(index: int, by_key: Mapping[tuple[int, str], T]) -> dict[str, T]:
-    """Return the part of one class, or of all together, by metric."""
-    return {name: part for (place, name), part in by_key.items() if place == index}
+def _by_class(by_key: Mapping[Key, T]) -> dict[int, dict[str, T]]:
+    """Return the part of each class, and of all together, by metric."""
+    found: dict[int, dict[str, T]] = {}
+    for (index, name), part in by_key.items():
+        found.setdefault(index, {})[name] = part
+    return found
 
 
 def _baselines(
@@ -141,5 +140,6 @@ def _baselines(
     found = {}
     for name, answer in answers.items():
         probabilities = np.broadcast_to(answer, (len(labels), num_classes))
-        found[name] = _of(OVERALL, Figures(labels, predicted, probabilities).metrics())
+        figures = Figures(labels, predicted, probabilities, of_all(num_classes))
+        found[name] = {metric: value for (_, metric), value in figures.metrics().items()}
     return found

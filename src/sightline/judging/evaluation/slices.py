@@ -12,14 +12,17 @@ import polars as pl
 
 from sightline.errors import DataError
 from sightline.judging.evaluation.comparing import holm
+from sightline.judging.evaluation.counts import quotient
 from sightline.judging.evaluation.quotients import too_few, units_among
 from sightline.judging.evaluation.ranking import Ranking, mean_of_defined, ranked
 from sightline.judging.evaluation.resampling import Resampling, interval, resampling, units_of
 from sightline.judging.evaluation.stratified import p_value
+from sightline.judging.evaluation.unseen import unseen_share
 from sightline.records import Interval, Predictions, Slice
 
 Floats = npt.NDArray[np.float64]
 UNKNOWN, OTHER = "(unknown)", "(other)"
+_NO_VALUES = (UNKNOWN, OTHER)
 _ROUNDS = 200  # of resamples: an interval needs their spread alone, which these give to 5 %
 _MOST_NUMBERS = 8  # a column of more distinct numbers is cut into bins
 _BINS = 4
@@ -73,7 +76,8 @@ def cut(column: pl.Series) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Return the parts of a column, in order: what each is called, and (N,) which records it has.
 
     Numbers and dates rise, texts fall by frequency, then go by name; "(other)" and "(unknown)" are
-    last. A bin is called by the smallest and the largest value in it, as "34 to 51".
+    last, and a text that reads like one of these is in quotes. A bin is called by the smallest and
+    the largest value in it, as "34 to 51".
 
     Raises:
         ValueError: The column is of a type that is not text, numbers, booleans or dates.
@@ -117,9 +121,14 @@ def _texts(column: pl.Series) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     counts = column.drop_nulls().value_counts(name="count")
     names = counts.sort("count", column.name, descending=[True, False])[column.name].to_list()
     kept = names[: _MOST_TEXTS - 1] if len(names) > _MOST_TEXTS else names
-    parts = [(name, (column == name).fill_null(value=False).to_numpy()) for name in kept]
+    parts = [(_quoted(name), (column == name).fill_null(value=False).to_numpy()) for name in kept]
     rest = (~column.is_in(kept)).fill_null(value=False).to_numpy()
     return [*parts, (OTHER, rest)] if len(kept) < len(names) else parts
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it is, in quotes where it reads like a part that is no value."""
+    return f'"{text}"' if text in _NO_VALUES else text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,23 +175,45 @@ class _Figures:
         Args:
             weights: (B, N) how often each record counts.
         """
-        shape = (len(weights), self._parts, self._judged.classes)
-        both = weights, weights * self._judged.right
-        many, right = (self._counted(each).reshape(shape) for each in both)
-        recall = _over(right, many)
+        many, right = (self._counted(each) for each in (weights, weights * self._judged.right))
+        recall = quotient(right, many)
         if self._judged.classes == 2:
             of_classes = [recall[..., 1], recall[..., 0]]
         else:
             of_classes = [mean_of_defined(recall)]
         areas = [ranking.areas(weights[:, rows])[0] for rows, ranking in self._rankings]
-        area = mean_of_defined(np.stack(areas, axis=1).reshape(*shape[:2], -1))
-        accuracy = _over(right.sum(axis=2), many.sum(axis=2))
+        area = mean_of_defined(np.stack(areas, axis=1).reshape(len(weights), self._parts, -1))
+        accuracy = quotient(right.sum(axis=2), many.sum(axis=2))
         return np.stack([accuracy, *of_classes, area, _differences(many, right)], axis=2)
 
     def _counted(self, weights: Floats) -> Floats:
-        """Return (B, S * K) the sums of the weights of each class in each part."""
+        """Return (B, S, K) the sums of the weights of each class in each part."""
         cells = self._parts * self._judged.classes
-        return np.stack([np.bincount(self._cells, row, cells) for row in weights]).astype(float)
+        sums = np.stack([np.bincount(self._cells, row, cells) for row in weights]).astype(float)
+        return sums.reshape(len(weights), self._parts, self._judged.classes)
+
+    def unseen(self) -> Floats:
+        """Return (S, F) what figures may be more unsure of than the resamples show.
+
+        Of classes that are all right or all wrong in a part, as `unseen_share` has it.
+        """
+        judged, ones = self._judged, np.ones((1, len(self._cells)))
+        many, right = self._counted(ones), self._counted(ones * judged.right)
+        groups = np.unique(self._cells * (judged.sample.units.max() + 1) + judged.sample.units)
+        cells = groups // (judged.sample.units.max() + 1)
+        units = np.bincount(cells, minlength=many.size).reshape(many.shape)
+        inside = _hidden(many, right, units)
+        rest = (each.sum(axis=1, keepdims=True) - each for each in (many, right, units))
+        weight = _weights(many)
+        share = quotient(weight, np.broadcast_to(np.nansum(weight, 2, keepdims=True), many.shape))
+        present = (many > 0) / np.maximum(1, (many > 0).sum(axis=2, keepdims=True))
+        found = {
+            "accuracy": many / many.sum(axis=2, keepdims=True) * inside,
+            "balanced_accuracy": present * inside,
+            "difference": share * np.hypot(inside, _hidden(*rest)),
+        }
+        errors = [np.sqrt(np.nansum(found.get(name, 0 * many) ** 2, axis=2)) for name in self.names]
+        return np.asarray(np.stack(errors, axis=2)[0])
 
 
 def _differences(many: Floats, right: Floats) -> Floats:
@@ -197,16 +228,22 @@ def _differences(many: Floats, right: Floats) -> Floats:
         right: (B, S, K) those that were right.
     """
     rest, right_rest = (each.sum(axis=1, keepdims=True) - each for each in (many, right))
-    weight = _over(many * rest, many + rest)
-    gap = weight * (_over(right, many) - _over(right_rest, rest))
-    return _over(np.nansum(gap, axis=2), np.nansum(weight, axis=2))
+    weight = _weights(many)
+    gap = weight * (quotient(right, many) - quotient(right_rest, rest))
+    return quotient(np.nansum(gap, axis=2), np.nansum(weight, axis=2))
 
 
-def _over(above: Floats, below: Floats) -> Floats:
-    """Return a quotient, NaN where there is nothing to divide by."""
-    result = np.full(below.shape, np.nan)
-    np.divide(above, below, out=result, where=below > 0)
-    return result
+def _hidden(many: Floats, right: Floats, units: npt.NDArray[np.int64]) -> Floats:
+    """Return (B, S, K) the `unseen_share` of classes all right or all wrong, 0 of the others."""
+    alike = (many > 0) & ((right == 0) | (right == many))
+    present = np.maximum(1, (many > 0).sum(axis=2, keepdims=True))
+    return np.where(alike, unseen_share(np.maximum(1, units), present), 0.0)
+
+
+def _weights(many: Floats) -> Floats:
+    """Return (B, S, K) how much each class counts in the difference of a part from the rest."""
+    rest = many.sum(axis=1, keepdims=True) - many
+    return quotient(many * rest, many + rest)
 
 
 def _of_column(
@@ -216,11 +253,18 @@ def _of_column(
     masks = [inside for _, inside in parts]
     figures = _Figures(judged, masks)
     values = figures(np.ones((1, len(judged.labels))))[0]
-    drawn = judged.sample.drawn(figures)
+    drawn, unseen = judged.sample.drawn(figures), figures.unseen()
     result = []
     for place, (name, inside) in enumerate(parts):
         metrics = {
-            metric: _sure(judged, inside, metric, float(values[place, at]), drawn[:, place, at])
+            metric: _sure(
+                judged,
+                inside,
+                metric,
+                float(values[place, at]),
+                drawn[:, place, at],
+                float(unseen[place, at]),
+            )
             for at, metric in enumerate(figures.names)
             if not np.isnan(values[place, at])
         }
@@ -228,6 +272,7 @@ def _of_column(
             Slice(
                 column=column,
                 value=name,
+                no_value=name in _NO_VALUES,
                 count=int(inside.sum()),
                 groups=units_among(judged.sample, inside) if judged.sample.grouped else 0,
                 difference=metrics.pop("difference", None),
@@ -239,7 +284,12 @@ def _of_column(
 
 
 def _sure(
-    judged: _Judged, inside: npt.NDArray[np.bool_], metric: str, value: float, drawn: Floats
+    judged: _Judged,
+    inside: npt.NDArray[np.bool_],
+    metric: str,
+    value: float,
+    drawn: Floats,
+    unseen: float,
 ) -> Interval:
     """Return a figure of a part with its interval, or why there is none."""
     if metric in ("recall", "specificity"):
@@ -254,7 +304,7 @@ def _sure(
         return Interval(value, None, None, note)
     bounds = (-1.0 if metric == "difference" else 0.0, 1.0)
     units, area = units_among(judged.sample, fewest), metric == "roc_auc"
-    return interval(value, drawn, units=units, bounds=bounds, area=area)
+    return interval(value, drawn, units=units, bounds=bounds, unseen=unseen, area=area)
 
 
 def _tested(judged: _Judged, inside: npt.NDArray[np.bool_]) -> float | None:

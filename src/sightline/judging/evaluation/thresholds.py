@@ -27,6 +27,7 @@ OPERATING_RULES = (
     "specificity=0.9", "specificity=0.95", "specificity=0.99",
 )  # fmt: skip
 
+_MOST_CLASSES = 30  # with a threshold each: more nobody reads, and a file stays small
 _SHARES = ("sensitivity", "specificity")
 _FIGURES = ("sensitivity", "specificity", "precision", "f1")
 _BEST = ("f1", "youden")
@@ -159,23 +160,50 @@ def operating_points(predictions: Predictions, class_index: int) -> tuple[Operat
     return _points(predictions.scored(), rules)
 
 
+def class_points(
+    predictions: Predictions, *, rule: str = "f1", most: int = _MOST_CLASSES
+) -> tuple[OperatingPoint, ...]:
+    """Return one threshold a class, each class against the rest, without figures.
+
+    For models of many classes, where nine rules a class would be too much to read. Choose them on
+    validation records; `apply_points` tells what they come to on others. They decide nothing: the
+    most probable class stays the answer.
+
+    Args:
+        predictions: Records without a label or a readable image are left out.
+        rule: "f1", "youden", or another of `parse_rule` that names no class.
+        most: Of more classes those of the most records here, in the order of the classes; one
+            without any has no threshold.
+
+    Raises:
+        DataError: A label is not one of the model's classes, or no record can be judged.
+        RecipeError: There is no such rule.
+    """
+    scored = predictions.scored()
+    names = scored.class_names
+    counts = np.bincount(scored.label_indices(), minlength=len(names))
+    kept = [index for index in np.argsort(-counts, kind="stable")[:most].tolist() if counts[index]]
+    rules = [parse_rule(f"{rule}:{names[index]}", names) for index in sorted(kept)]
+    return tuple(point for each in rules for point in _chosen(scored, (each,)))
+
+
 def apply_points(
     points: Sequence[OperatingPoint], predictions: Predictions
 ) -> tuple[OperatingPoint, ...]:
     """Return what the thresholds that were chosen on some records come to on others.
 
     Args:
-        points: All of one class.
+        points: Each of one class against the rest.
         predictions: Records without a label or a readable image are left out.
 
     Raises:
         DataError: A label is not one of the model's classes, or no record can be judged.
-        ValueError: The points are of several classes, or of one that the model does not have.
+        ValueError: There is no point, or one is of a class that the model does not have.
     """
-    names = sorted({point.class_name for point in points})
-    if len(names) != 1 or names[0] not in predictions.class_names:
-        raise ValueError(f"points of one class of the model are needed, got {names}")
-    return _measured(predictions.scored(), predictions.class_names.index(names[0]), points)
+    unknown = {point.class_name for point in points} - set(predictions.class_names)
+    if unknown or not points:
+        raise ValueError(f"points of classes of the model are needed, got {sorted(unknown)}")
+    return _measured(predictions.scored(), points)
 
 
 def _number(text: str) -> float | None:
@@ -313,6 +341,11 @@ class _Cuts:
 
 def _points(scored: Predictions, rules: Sequence[ThresholdRule]) -> tuple[OperatingPoint, ...]:
     """Return what the rules, all about one class, come to on the records that choose."""
+    return _measured(scored, _chosen(scored, rules))
+
+
+def _chosen(scored: Predictions, rules: Sequence[ThresholdRule]) -> list[OperatingPoint]:
+    """Return the thresholds of rules that are all about one class, without figures."""
     index = rules[0].class_index
     cuts = _Cuts.of(scored.label_indices() == index, scored.probabilities[:, index])
     points = []
@@ -320,18 +353,18 @@ def _points(scored: Predictions, rules: Sequence[ThresholdRule]) -> tuple[Operat
         threshold, note = cuts.chosen(rule)
         text = rule.text.partition(":")[0]
         points.append(OperatingPoint(text, scored.class_names[index], threshold, note=note))
-    return _measured(scored, index, points)
+    return points
 
 
-def _measured(
-    scored: Predictions, class_index: int, points: Sequence[OperatingPoint]
-) -> tuple[OperatingPoint, ...]:
+def _measured(scored: Predictions, points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
     """Return the points with their figures on some records."""
     labels = scored.label_indices()
-    own = (labels == class_index)[:, np.newaxis]
+    places = {name: index for index, name in enumerate(scored.class_names)}
+    classes = np.asarray([places[point.class_name] for point in points])
+    own = labels[:, np.newaxis] == classes
     edges = [2.0 if point.threshold is None else point.threshold for point in points]
-    called = scored.probabilities[:, [class_index]] >= np.asarray(edges, np.float32)
-    hits, own = called & own, np.broadcast_to(own, called.shape)
+    called = scored.probabilities[:, classes] >= np.asarray(edges, np.float32)
+    hits = called & own
     above = np.concatenate([hits, ~called & ~own, hits, 2 * hits], axis=1).astype(np.float64)
     below = [own, ~own, called, called.astype(np.int64) + own]
     sample = resampling(labels, units_of(scored))

@@ -19,7 +19,14 @@ from sightline.judging.reports.overlays import (
     pixels_of,
     with_legend,
 )
-from sightline.judging.reports.page import Example, Looks, Mistakes, ReportContents, render
+from sightline.judging.reports.page import (
+    Example,
+    Looks,
+    Mistakes,
+    ReportContents,
+    marks_of,
+    render,
+)
 from sightline.judging.reports.preview_page import (
     PREVIEW_TITLE,
     PreviewContents,
@@ -27,7 +34,7 @@ from sightline.judging.reports.preview_page import (
     Strip,
     render_preview,
 )
-from sightline.judging.reports.quality import Closer
+from sightline.judging.reports.quality import Closer, Stale, titled, weights_of
 from sightline.judging.reports.quality_figures import ClassCurves
 from sightline.judging.reports.rates_page import (
     comparison_figure,
@@ -49,6 +56,7 @@ __all__ = [
     "PreviewContents",
     "PreviewRow",
     "ReportContents",
+    "Stale",
     "Strip",
     "attention_picture",
     "comparison_figure",
@@ -57,6 +65,7 @@ __all__ = [
     "files_to_dump",
     "grid",
     "history_figure",
+    "marks_of",
     "pixels_of",
     "png",
     "rates_figure",
@@ -67,5 +76,7 @@ __all__ = [
     "render_preview",
     "render_rates",
     "svg",
+    "titled",
+    "weights_of",
     "with_legend",
 ]

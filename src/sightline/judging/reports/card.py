@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline.judging.reports import quality
-from sightline.judging.reports.layout import printable
+from sightline.judging.reports.layout import counted, printable
 from sightline.records import Evaluation, rounded
 
 _METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss")
@@ -34,7 +34,9 @@ class CardContents:
         data: (name, value) of the images that it was trained on.
         procedure: How it was trained, a sentence each.
         facts: (name, value) of the run: backend, device, precision, seed, time ...
-        evaluations: In the order to show them.
+        evaluations: Of the weights that the model has, in the order to show them.
+        stale: One of each, or none at all: why its figures are not of the model as it is now.
+        left_out: Why figures are left out, a sentence; "" where none are.
         limits: What the figures do not say, and what the model is not for, a sentence each.
         provenance: (name, value) that identify weights, images and versions.
         usage: Commands and code that use the model.
@@ -52,6 +54,8 @@ class CardContents:
     limits: Sequence[str]
     provenance: Sequence[tuple[str, str]]
     usage: Sequence[str]
+    stale: Sequence[quality.Stale | None] = ()
+    left_out: str = ""
 
 
 def render_card(contents: CardContents) -> str:
@@ -92,10 +96,12 @@ def _lines(contents: CardContents) -> Iterator[str]:
     yield from _table(("", ""), contents.facts)
     yield from ("", "## Evaluation", "")
     yield "Each figure with its 95 % interval; how they are made stands in the report."
-    for judged in contents.evaluations:
-        yield from _results(judged)
+    for judged, stale in zip(contents.evaluations, _stale(contents), strict=True):
+        yield from _results(judged, stale)
     if not contents.evaluations:
-        yield from ("", "Nothing was evaluated yet, so how good the model is stands open.")
+        yield from ("", "This model was not evaluated yet, so how good it is stands open.")
+    if contents.left_out:
+        yield from ("", _plain(contents.left_out))
     yield from ("", "## Technical specifications", "")
     yield from _table(("", ""), contents.provenance)
 
@@ -107,7 +113,7 @@ def _metadata(contents: CardContents) -> Iterator[str]:
     yield "pipeline_tag: image-classification"
     yield "tags:"
     yield from ("- image-classification", "- sightline")
-    if contents.evaluations:
+    if contents.evaluations and not _stale(contents)[0]:
         judged = contents.evaluations[0]
         yield "model-index:"
         yield f"- name: {_quoted(contents.name)}"
@@ -126,10 +132,16 @@ def _metadata(contents: CardContents) -> Iterator[str]:
     yield "---"
 
 
-def _results(judged: Evaluation) -> Iterator[str]:
+def _stale(contents: CardContents) -> Sequence[quality.Stale | None]:
+    return contents.stale or [None] * len(contents.evaluations)
+
+
+def _results(judged: Evaluation, stale: quality.Stale | None) -> Iterator[str]:
     """Yield the figures of one evaluation, and of each class."""
     yield from ("", f"### {_named(quality.titled(judged.source))}", "")
-    yield f"{_plain(quality.in_words(judged))}."
+    yield f"{counted(judged.count, 'image')}, {quality.weights_of(judged)}."  # no local path
+    if stale:
+        yield f"**Caution: these figures are {_plain(stale.reason)}.**"
     if judged.caution:
         yield f"**Caution: {_plain(judged.caution)}.**"
     if judged.looks:
@@ -141,7 +153,7 @@ def _results(judged: Evaluation) -> Iterator[str]:
     rows = [
         (
             quality.words(name, "")[0],
-            _figure(quality.with_interval(judged, name, 4)),
+            quality.with_interval(judged, name, 4).in_one,
             rounded(baseline.get(name)),
         )
         for name in judged.metrics
@@ -156,17 +168,13 @@ def _results(judged: Evaluation) -> Iterator[str]:
                 scores.name if scores.name.split() else "(blank)",
                 f"{scores.count:,}",
                 *(
-                    _figure(quality.shown(scores.intervals.get(n) or scores.metrics.get(n)))
+                    quality.shown(scores.intervals.get(n) or scores.metrics.get(n)).in_one
                     for n in columns
                 ),
             )
             for scores in judged.classes
         ],
     )
-
-
-def _figure(shown: quality.Shown) -> str:
-    return f"{shown.value_text} ({shown.edges})" if shown.edges else shown.value_text
 
 
 def _bullets(sentences: Sequence[str]) -> Iterator[str]:

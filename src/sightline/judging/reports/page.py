@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from sightline.judging.reports import figures, layout
 from sightline.judging.reports.layout import counted
-from sightline.judging.reports.quality import Closer, inline, section, titled
+from sightline.judging.reports.quality import Closer, Stale, inline, section, titled
 from sightline.records import Diagnosis, Evaluation, Finding, History, ModelSummary, Picture
 
 
@@ -50,6 +50,7 @@ class Mistakes:
         doubtful: Those whose label the network doubts most.
         doubts: How many labels it doubts, and how many are estimated to be wrong, in a sentence.
         listed: The file that lists them all; "" where there is none.
+        weights: Which weights made them, in words; "" leaves that out.
         cells: (true class, predicted class, examples) of the most frequent confusions.
     """
 
@@ -61,7 +62,13 @@ class Mistakes:
     doubtful: Sequence[Example] = ()
     doubts: str = ""
     listed: str = ""
+    weights: str = ""
     cells: Sequence[tuple[str, str, Sequence[Example]]] = ()
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is anything of it to look at."""
+        return bool(self.examples or self.uncertain or self.doubts or self.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class ReportContents:
         history: The epochs.
         evaluations: In the order to show them.
         closer: One of each evaluation, or none at all.
+        stale: Likewise, why its figures are not of the model as it is now; None where they are.
         summary: The network's layers; None when it was not built.
         augmented: Training pictures as the network sees them.
         augmented_note: Why some of them are missing, a sentence; "" when none is.
@@ -126,6 +134,7 @@ class ReportContents:
     augmented_note: str = ""
     randomly_changed: bool = True
     closer: Sequence[Closer] = ()
+    stale: Sequence[Stale | None] = ()
     diagnosis: Diagnosis | None = None
     looks: Looks | None = None
     provenance: Sequence[tuple[str, str]] = ()
@@ -139,8 +148,9 @@ def render(contents: ReportContents) -> str:
         ValueError: A picture is neither JPEG nor PNG.
     """
     closer = contents.closer or [Closer()] * len(contents.evaluations)
+    stale = contents.stale or [None] * len(contents.evaluations)
     numbers = _numbers(contents.diagnosis)
-    marks = _marks(contents.diagnosis, numbers)
+    marks = marks_of(contents.diagnosis)
     return _environment().get_template("report.html.j2").render(
         name=contents.name,
         headline=contents.headline,
@@ -156,9 +166,9 @@ def render(contents: ReportContents) -> str:
         numbers=numbers,
         marked=bool(marks),
         evaluations=[
-            section(evaluation, beside, position)
-            for position, (evaluation, beside) in enumerate(
-                zip(contents.evaluations, closer, strict=True)
+            section(evaluation, beside, former, position)
+            for position, (evaluation, beside, former) in enumerate(
+                zip(contents.evaluations, closer, stale, strict=True)
             )
         ],
     )  # fmt: skip
@@ -213,12 +223,13 @@ def _numbers(diagnosis: Diagnosis | None) -> dict[str, int]:
     return {finding.code: number for number, finding in enumerate(standing, start=1)}
 
 
-def _marks(diagnosis: Diagnosis | None, numbers: Mapping[str, int]) -> dict[int, list[int]]:
-    """Return the numbers to write above each epoch."""
+def marks_of(diagnosis: Diagnosis | None) -> dict[int, list[int]]:
+    """Return the numbers to write above each 0-based epoch: places in the list of what stands."""
     marks: dict[int, list[int]] = {}
-    for finding in () if diagnosis is None else diagnosis.standing:
+    standing = () if diagnosis is None else diagnosis.standing
+    for number, finding in enumerate(standing, start=1):
         if finding.epoch is not None:
-            marks.setdefault(finding.epoch, []).append(numbers[finding.code])
+            marks.setdefault(finding.epoch, []).append(number)
     return marks
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from markupsafe import Markup
 
 from sightline.judging.reports import figures, quality_figures
@@ -21,6 +20,7 @@ from sightline.records import (
     OperatingPoint,
     ReliabilityBin,
     Slice,
+    edges_of,
     rounded,
 )
 
@@ -77,7 +77,24 @@ class Closer:
     after: Sequence[ReliabilityBin] = ()
 
 
-def section(evaluation: Evaluation, closer: Closer, position: int) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stale:
+    """Why figures are not of the model as it is now.
+
+    Attributes:
+        reason: The end of the sentence "these figures are ...".
+        command: What makes them anew.
+        former: They are of weights that the run has no more; else of another way to choose a class.
+    """
+
+    reason: str
+    command: str
+    former: bool
+
+
+def section(
+    evaluation: Evaluation, closer: Closer, stale: Stale | None, position: int
+) -> dict[str, Any]:
     """Return everything the page says about one evaluation."""
     binary = len(evaluation.classes) == 2
     positive = f"“{evaluation.class_names[1]}”" if binary else ""
@@ -88,7 +105,9 @@ def section(evaluation: Evaluation, closer: Closer, position: int) -> dict[str, 
     return {
         "evaluation": evaluation,
         "title": titled(evaluation.source),
+        "weights": weights_of(evaluation),
         "about": about,
+        "stale": stale,
         "accuracy": with_interval(evaluation, "accuracy"),
         "beside": [
             (words(name, positive)[0], with_interval(evaluation, name).value_text)
@@ -107,7 +126,7 @@ def section(evaluation: Evaluation, closer: Closer, position: int) -> dict[str, 
         "size": size,
         "uncounted": size > figures.MOST_COUNTED,
         "shares": _share_rows(evaluation) if size <= MOST_SHARED else [],
-        "confusions": _frequent_confusions(evaluation),
+        "confusions": evaluation.confusions(MOST_CONFUSIONS),
         "classes": [_class_row(scores, _OF_A_CLASS) for scores in evaluation.classes],
         "class_columns": [words(name, "")[0] for name in _OF_A_CLASS],
         "further": [_class_row(scores, _FURTHER) for scores in evaluation.classes],
@@ -136,6 +155,11 @@ class Shown:
     value_text: str
     edges: str = ""
 
+    @property
+    def in_one(self) -> str:
+        """Both, e.g. "0.612 (0.578 to 0.647)"."""
+        return f"{self.value_text} ({self.edges})" if self.edges else self.value_text
+
 
 def with_interval(evaluation: Evaluation, metric: str, decimals: int = 3) -> Shown:
     """Return a metric of an evaluation, and its interval, as text."""
@@ -148,9 +172,7 @@ def shown(figure: Interval | float | None, decimals: int = 3) -> Shown:
     if not isinstance(figure, Interval):
         return Shown(rounded(figure, decimals))
     value = rounded(figure.value, decimals)
-    if figure.low is None:
-        return Shown(value, "too few to say" if figure.note else "")
-    return Shown(value, f"{rounded(figure.low, decimals)} to {rounded(figure.high, decimals)}")
+    return Shown(value, edges_of(figure, decimals))
 
 
 def words(metric: str, positive: str) -> tuple[str, str]:
@@ -171,10 +193,12 @@ def in_words(evaluation: Evaluation) -> str:
     """Return what every figure of an evaluation is about: source, count, weights, epoch."""
     split = f"the {evaluation.source} split"
     source = split if evaluation.source in SPLITS else f"“{evaluation.source}”"
-    return (
-        f"{counted(evaluation.count, 'image')} of {source}, "
-        f"{evaluation.weights} weights (epoch {evaluation.epoch + 1})"
-    )
+    return f"{counted(evaluation.count, 'image')} of {source}, {weights_of(evaluation)}"
+
+
+def weights_of(evaluation: Evaluation) -> str:
+    """Return which weights an evaluation is about, e.g. "best weights (epoch 3)"."""
+    return f"{evaluation.weights} weights (epoch {evaluation.epoch + 1})"
 
 
 def decided(evaluation: Evaluation) -> str:
@@ -280,10 +304,12 @@ def _calibration_rows(evaluation: Evaluation) -> list[tuple[str, Shown, Shown]]:
 
 def _point_row(point: OperatingPoint, evaluation: Evaluation) -> dict[str, Any]:
     decision, names = evaluation.decision, evaluation.class_names
+    several = len({each.class_name for each in evaluation.points}) > 1
     return {
         "used": decision.kind == "threshold"
         and point.threshold == decision.threshold
         and point.class_name == names[decision.class_index],
+        "class_name": point.class_name if several else "",
         "rule": _RULES.get(point.rule, point.rule.replace("=", " of ")),
         "threshold": "none" if point.threshold is None else f"{point.threshold:.4g}",
         "row": [shown(getattr(point, name)) for name in _OF_A_POINT],
@@ -332,21 +358,4 @@ def _leak_rows(effect: LeakEffect | None) -> list[tuple[str, str, str]]:
 
 
 def _in_one(figure: Interval | None) -> str:
-    if figure is None:
-        return "no image is left"
-    found = shown(figure)
-    return f"{found.value_text} ({found.edges})" if found.edges else found.value_text
-
-
-def _frequent_confusions(evaluation: Evaluation) -> list[tuple[str, str, int, int]]:
-    """Return (true, predicted, count, records of the true class), most frequent first."""
-    wrong = evaluation.confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    names, actual = evaluation.class_names, evaluation.confusion.sum(axis=1)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
-    cells = [divmod(int(cell), len(names)) for cell in order]
-    return [
-        (names[row], names[column], int(wrong[row, column]), int(actual[row]))
-        for row, column in cells
-        if wrong[row, column]
-    ]
+    return "no image is left" if figure is None else shown(figure).in_one

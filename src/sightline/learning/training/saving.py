@@ -174,7 +174,11 @@ class Keeper:
             runs.write_best(self.run, self._best[0], epoch=self._best[1])
             self._written, self._best = self._best, None
         if self.card:
-            runs.write_sealed(self.run / "model.json", self.card)
+            self._write_card()
+
+    def _write_card(self) -> None:
+        if lost := runs.write_card(self.run, self.card):
+            self.progress.say(lost)
 
     def _keep_best(self) -> None:
         if self._known is not None:
@@ -207,7 +211,7 @@ class Keeper:
             for line in damaged:
                 self.progress.say(line)
             self.card["fingerprint"] = runs.fingerprint(self.run, best)  # the recipe is part of it
-            runs.write_sealed(self.run / "model.json", self.card)
+            self._write_card()
         else:
             runs.remove_file(self.run / "model.json")
         runs.cut_history(self.run / "history.jsonl", epochs)
