@@ -40,9 +40,7 @@ def tune(
     resume: Annotated[
         Path | None, typer.Option(help="A search that stopped: no training is done twice.")
     ] = None,
-    cache: Annotated[
-        bool, typer.Option(help="Keep decoded images for all trainings.")
-    ] = True,
+    cache: Annotated[bool, typer.Option(help="Keep decoded images for all trainings.")] = True,
     allow_leak: options.AllowLeak = False,
     train: options.Train = None,
     validation: options.Validation = None,

@@ -97,13 +97,19 @@ class Ladder:
         return Climbed(_together(self.kept), tuple(self.attempts), tuple(ablations), ended)
 
     def _climbs(self) -> bool:
-        """Try every proposal on the present recipe until one is kept; False where none is."""
-        number, recipe = len(self.kept), change_recipe(self.recipe, _together(self.kept))
+        """Try what may help on the present recipe until one change is kept; False where none is."""
+        recipe = change_recipe(self.recipe, _together(self.kept))
         (first,) = self._run([self._whole({}, 0)])
         if first.value is None:
             raise _NoTime  # its failure is told with its trial
+        # All of them are looked at before one is put to the test: the error is shared out to the
+        # most promising ones.
         proposals = propose(recipe, first.answers, imbalance=self.imbalance)
-        screened = self._screened(proposals)
+        return self._one_helps(proposals, recipe)
+
+    def _one_helps(self, proposals: Sequence[Proposal], recipe: Recipe) -> bool:
+        """Try these changes, the promising ones in pairs as well, until one is kept."""
+        number, screened = len(self.kept), self._screened(proposals)
         order = sorted(proposals, key=lambda each: -_mean(screened[each.name]))
         promising = [each for each in order if _mean(screened[each.name]) > 0]
         for each in order:

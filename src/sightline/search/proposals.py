@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from sightline.errors import RecipeError
-from sightline.recipes import Recipe, change_recipe, flat, parse_changes
+from sightline.recipes import NETWORKS, Recipe, change_recipe, flat, parse_changes
 
-MOST = 10  # changes that are looked at in one round
 _WIDEST, _NARROWEST = 128, 8
+_FEW_UNITS = 32
+_IMBALANCED = 1.5
 _LARGEST_BATCH = 128
 _FASTEST, _SLOWEST = 0.03, 3e-5  # learning rates
 
@@ -34,28 +36,31 @@ class Proposal:
 def propose(
     recipe: Recipe,
     answers: Sequence[tuple[str, str]],
-    tried: Sequence[Mapping[str, Any]] = (),
     *,
     imbalance: float = 1.0,
 ) -> list[Proposal]:
-    """Return changes worth trying on this recipe, the most promising first; at most 10.
+    """Return changes worth trying on this recipe, the most promising first.
 
-    First what the findings of its curves ask for, then the usual rungs: another network, wider and
-    narrower, normalisation, more or fewer random changes, the learning rate and how it falls. Each
-    is a recipe that is accepted and differs from this one.
+    First what the findings of its curves ask for, then the usual rungs, one of each kind in turn:
+    another network, the learning rate and how it falls, wider and narrower, random changes,
+    penalties, balance. Each is a recipe that is accepted and differs from this one.
 
     Args:
         recipe: What they would change.
         answers: (code, change as `--set` takes it) of findings, the worst first.
-        tried: What was tried on this recipe already.
         imbalance: Images of the largest class over those of the smallest.
     """
+    kinds = [
+        _network(recipe), _rate(recipe), _capacity(recipe), _augmentation(recipe),
+        _regularisation(recipe), _balance(recipe, imbalance),
+    ]  # fmt: skip
+    rungs = [each for turn in zip_longest(*kinds) for each in turn if each is not None]
     found: list[Proposal] = []
-    for each in (*_answering(answers), *_rungs(recipe, imbalance)):
-        known = [*tried, *(other.changes for other in found)]
-        if dict(each.changes) not in [dict(other) for other in known] and _differs(recipe, each):
+    for each in (*_answering(answers), *rungs):
+        known = [dict(other.changes) for other in found]
+        if dict(each.changes) not in known and _differs(recipe, each):
             found.append(each)
-    return found[:MOST]
+    return found
 
 
 def _answering(answers: Sequence[tuple[str, str]]) -> Iterator[Proposal]:
@@ -63,36 +68,44 @@ def _answering(answers: Sequence[tuple[str, str]]) -> Iterator[Proposal]:
         yield Proposal(change, parse_changes([change]), f"the curves say {code}")
 
 
-def _rungs(recipe: Recipe, imbalance: float) -> Iterator[Proposal]:
-    for rung in (_network, _rate, _capacity, _augmentation, _regularisation):
-        yield from rung(recipe)
-    if imbalance > _IMBALANCED and recipe.balance.class_weights == "none":
-        weighed = {"balance.class_weights": "balanced", "balance.sampling": "all"}
-        yield Proposal("class weights", weighed, f"the largest class is {imbalance:.1f} times the "
-                       "smallest")  # fmt: skip
-    if not recipe.balance.initial_bias:
+def _balance(recipe: Recipe, imbalance: float) -> Iterator[Proposal]:
+    balance = recipe.balance
+    if imbalance > _IMBALANCED and (balance.class_weights, balance.sampling) == ("none", "all"):
+        why = f"the largest class is {imbalance:.1f} times the smallest"
+        yield Proposal("class weights", {"balance.class_weights": "balanced"}, why)
+        yield Proposal("oversampling", {"balance.sampling": "oversample"}, why)
+    if not balance.initial_bias:
         yield Proposal("initial bias", {"balance.initial_bias": True},
                        "starting at the class shares saves the first epochs")  # fmt: skip
 
 
-_IMBALANCED = 1.5
-
-
 def _network(recipe: Recipe) -> Iterator[Proposal]:
     model = recipe.model
-    if model.network in ("basic", "skin-binary", "ham10000", "chest-xray"):
+    if model.network in NETWORKS and model.network != "residual":
         residual = {
-            "model.network": "residual", "model.width": 32, "model.dropout": [0.1],
+            "model.network": "residual", "model.width": 32, "model.blocks": 1, "model.kernel": 3,
+            "model.dense": [64], "model.activation": "relu", "model.dropout": [0.1],
             "model.padding": "same", "model.normalisation": "batch",
         }  # fmt: skip
         yield Proposal("residual blocks", residual,
                        "shortcuts and global pooling train deeper with fewer weights")  # fmt: skip
-    if model.network in ("basic", "residual") and model.normalisation == "none":
+    if model.network not in ("basic", "residual"):
+        return
+    if model.normalisation == "none":
         yield Proposal("batch normalisation", {"model.normalisation": "batch"},
                        "it usually allows a higher rate")  # fmt: skip
-    if model.network == "residual" and model.blocks != "auto":
-        yield Proposal("one more block a stage", {"model.blocks": model.blocks + 1},
-                       "more depth")  # fmt: skip
+    if model.blocks != "auto":
+        yield Proposal("another block", _with_blocks(recipe, model.blocks + 1), "more depth")
+
+
+def _with_blocks(recipe: Recipe, blocks: int) -> dict[str, Any]:
+    """Return the changes to so many blocks; a block of "basic" may have a dropout of its own."""
+    changes: dict[str, Any] = {"model.blocks": blocks}
+    rates = list(recipe.model.dropout)
+    if recipe.model.network == "basic" and rates:
+        last = blocks - 2
+        changes["model.dropout"] = [*rates[: last + 1], rates[last], *rates[last + 1 :]]
+    return changes
 
 
 def _rate(recipe: Recipe) -> Iterator[Proposal]:
@@ -117,6 +130,9 @@ def _capacity(recipe: Recipe) -> Iterator[Proposal]:
     model = recipe.model
     if model.network not in ("basic", "residual") or model.width == "auto":
         return
+    if model.network == "basic" and len(model.dense) == 1 and model.dense[0] >= _FEW_UNITS:
+        yield Proposal("fewer dense units", {"model.dense": [model.dense[0] // 2]},
+                       "most parameters are in the first dense layer")  # fmt: skip
     if model.width * 2 <= _WIDEST:
         yield Proposal("twice as wide", {"model.width": model.width * 2}, "widths low to high")
     if model.width // 2 >= _NARROWEST:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ORDER = {"kept": 0, "undecided": 1, "rejected": 2}
-_COLOURS = {"kept": figures.TRAINING, "undecided": figures.OPTIMISED, "rejected": figures.VALIDATION}
+_COLOURS = {
+    "kept": figures.TRAINING,
+    "undecided": figures.OPTIMISED,
+    "rejected": figures.VALIDATION,
+}
 _MOST_CURVES = 60  # trials whose curves are drawn, the first and the last ones
 
 
@@ -117,7 +121,9 @@ def _both(draw: Any, shown: Sequence[Any], name: str, label: str) -> dict[str, M
         return None
     return {
         width: Markup(
-            figures.svg(draw(shown, narrow=width == "narrow"), prefix=f"{name}-{width}", label=label)
+            figures.svg(
+                draw(shown, narrow=width == "narrow"), prefix=f"{name}-{width}", label=label
+            )
         )
         for width in ("wide", "narrow")
     }
