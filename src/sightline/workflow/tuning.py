@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from sightline import runs
 from sightline.data.sources import SourceOptions
 from sightline.errors import RecipeError, RunError
+from sightline.judging import reports
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, change_recipe, dump_recipe, load_recipe
 from sightline.records import Manifest
@@ -205,6 +206,7 @@ class _Study:
         recipe = change_recipe(plan.recipe, {**climbed.changes, "name": "tuned"})
         runs.write_content(self.path / "best.toml", dump_recipe(recipe))
         runs.write_json(self.path / "tuning.json", tuning.to_dict())
+        runs.write_content(self.path / "tune.html", reports.render_tuning(tuning))
         return tuning
 
 
