@@ -119,6 +119,8 @@ class Ladder:
         for each in promising:
             attempt = self._tested(each, number, screened[each.name])
             if attempt.verdict == "kept":
+                for other in promising[promising.index(each) + 1 :]:  # on the new recipe, then
+                    self._decide(other, number, screened[other.name], [], sequential.NOTHING)
                 return True
             if attempt.mean is not None and attempt.mean > 0:
                 tested.append((attempt.mean, each))

@@ -45,7 +45,7 @@ def attempt_of(
         mean=_known(verdict.mean),
         noise=_known(verdict.noise),
         error=_known(verdict.error),
-        needed=verdict.needed if decided == "undecided" else 0,
+        needed=verdict.needed if decided == "undecided" and gains else 0,
     )
 
 
@@ -58,9 +58,9 @@ def _decided(
         mean = float(np.mean(screened)) if screened else math.nan
         if mean > 0:
             return "undecided", (
-                f"It gained {mean:.4f} in quick trainings; it was not put to the test any more."
+                f"It gained {mean:.4f} in short trainings; it was not put to the test."
             )
-        return "rejected", f"It lost {-mean:.4f} in quick trainings."
+        return "rejected", f"It lost {-mean:.4f} in short trainings."
     said = f"{_signed(verdict.mean)} a pair, noise {verdict.noise:.4f}, {len(gains)} pairs"
     if guesses:
         return "rejected", (

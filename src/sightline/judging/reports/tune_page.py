@@ -157,8 +157,10 @@ def _rounds(tuning: Tuning) -> list[dict[str, Any]]:
     rounds, base = [], tuning.recipe
     for number in sorted({attempt.round for attempt in tuning.attempts}):
         tried = [attempt for attempt in tuning.attempts if attempt.round == number]
-        tried.sort(key=lambda attempt: (_ORDER[attempt.verdict], -len(attempt.gains)))
-        rounds.append({"base": base, "tried": tried})
+        tried.sort(key=lambda attempt: _ORDER[attempt.verdict])
+        tested = [attempt for attempt in tried if attempt.gains]
+        others = [attempt for attempt in tried if not attempt.gains]
+        rounds.append({"base": base, "tested": tested, "looked_at": others})
         base += "".join(f" + {each.name}" for each in tried if each.verdict == "kept")
     return rounds
 
