@@ -39,6 +39,7 @@ VERBS = (
     "scan",
     "split",
     "train",
+    "tune",
 )
 MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_MODULE = 60, 600
 MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(home|root|work|tmp|Users|mnt|srv)/|[A-Z]:\\)")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ModelSummary,
         Predictions,
         RateCurve,
+        Tuning,
     )
     from sightline.runs import Run, open_run
     from sightline.workflow import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         scan,
         split,
         train,
+        tune,
     )
 
 _ROOMS = {
@@ -74,6 +76,7 @@ _ROOMS = {
         "ModelSummary",
         "Predictions",
         "RateCurve",
+        "Tuning",
     ),
     "sightline.runs": ("Run", "open_run"),
     "sightline.workflow": (
@@ -93,6 +96,7 @@ _ROOMS = {
         "scan",
         "split",
         "train",
+        "tune",
     ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -121,6 +125,7 @@ __all__ = [
     "Silent",
     "Stream",
     "StreamConfig",
+    "Tuning",
     "audit",
     "cache_root",
     "compare",
@@ -143,6 +148,7 @@ __all__ = [
     "scan",
     "split",
     "train",
+    "tune",
 ]
 
 

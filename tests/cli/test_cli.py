@@ -86,7 +86,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted(COMMANDS) == [
         "adopt", "audit", "cache", "compare", "demo", "diagnose", "doctor", "evaluate", "explain",
         "export", "import", "lr-find", "predict", "preview", "recipes", "report", "runs", "scan",
-        "split", "train",
+        "split", "train", "tune",
     ]  # fmt: skip
 
 

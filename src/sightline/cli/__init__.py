@@ -7,6 +7,7 @@ training  train, demo
 previewing preview
 models    export, import
 rates     lr-find
+searching tune
 diagnosing diagnose
 explaining explain
 judging   predict, evaluate, compare, report

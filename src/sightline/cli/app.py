@@ -18,6 +18,7 @@ from sightline.cli import (
     models,
     previewing,
     rates,
+    searching,
     training,
 )
 
@@ -29,7 +30,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for room in (
-    training, data, judging, diagnosing, explaining, models, previewing, rates, cache, adopt, about,
+    training, data, judging, diagnosing, explaining, models, previewing, rates, searching, cache,
+    adopt, about,
 ):  # fmt: skip
     room.add_to(app)
 

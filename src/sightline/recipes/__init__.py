@@ -9,6 +9,7 @@ from sightline.recipes.loading import (
     dump_recipe,
     flat,
     load_recipe,
+    parse_changes,
 )
 from sightline.recipes.planning import resolve_length, resolve_shape
 from sightline.recipes.schema import APPLICATIONS, NETWORKS, OWN, Recipe
@@ -28,6 +29,7 @@ __all__ = [
     "dump_recipe",
     "flat",
     "load_recipe",
+    "parse_changes",
     "resolve_length",
     "resolve_shape",
 ]

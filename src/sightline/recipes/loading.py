@@ -53,7 +53,7 @@ def load_recipe(
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {source} is not valid TOML: {error}") from error
-    pairs = changes if isinstance(changes, Mapping) else _parse_changes(changes)
+    pairs = changes if isinstance(changes, Mapping) else parse_changes(changes)
     network = pairs.get("model.network")
     before = values.get("model", {}).get("network")
     if before in NETWORKS and network is not None and network not in NETWORKS:
@@ -103,7 +103,12 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _parse_changes(changes: Sequence[str]) -> dict[str, Any]:
+def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """Return the values of "train.epochs=3" and the like by their keys.
+
+    Raises:
+        RecipeError: One has no "=".
+    """
     parsed: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")

@@ -35,7 +35,10 @@ _NARROWEST_RESIDUAL = 16
 _ONLY_FOR = {  # key: what decides whether it has an effect, and with which values
     "model.width": ("network", ("basic", "residual")),
     "model.stages": ("network", ("residual",)),
-    "model.blocks": ("network", ("residual",)),
+    "model.blocks": ("network", ("basic", "residual")),
+    "model.kernel": ("network", ("basic", "residual")),
+    "model.activation": ("network", ("basic", "residual")),
+    "model.dense": ("network", ("basic",)),
     "model.padding": ("network", ("ham10000",)),
     "train.momentum": ("optimizer", ("sgd",)),
     "model.normalisation": ("network", ("basic", "residual")),
@@ -161,7 +164,7 @@ class Recipe(Section):
             value, chosen = getattr(section, key), getattr(section, decides)
             default = type(section).model_fields[key].default
             if chosen not in serves and value not in (default, "auto"):
-                plain = default if isinstance(default, str) else f"{default:g}"
+                plain = f"{default:g}" if isinstance(default, (int, float)) else default
                 raise ValueError(
                     f"{name} has no effect with {decides} {chosen!r}; "
                     f"use {' or '.join(serves)}, or set it to {plain}"

@@ -127,12 +127,16 @@ class ModelSection(Section):
             classes and returns a Keras model. "own" is a model that was given as an object.
         width: Filters of the first stage of "residual" (16 or more), or block of "basic".
         stages: Stages of "residual", each halving height and width but the first.
-        blocks: Blocks of each stage of "residual", of two convolutions each.
+        blocks: Blocks of "basic", of a convolution each, halving height and width; or of each
+            stage of "residual", of two.
+        kernel: Height and width of the kernels of "basic", and of the blocks of "residual".
+        activation: Of "basic" and "residual", by its Keras name.
+        dense: Units of each dense layer of "basic" before its output; () for none.
         dropout: Rates of the network's dropout layers, from input to output.
         padding: Of the convolutions of "ham10000".
         normalisation: Of "basic" and "residual", at each convolution; "group" has groups of 8
-            channels, "layer" one over all. Several: one for each block of "basic" (two), or stage
-            of "residual".
+            channels, "layer" one over all. Several: one for each block of "basic", or stage of
+            "residual".
         l1: Times the sum of the absolute values of all kernels, added to the objective.
         l2: Times the sum of their squares, likewise.
         weights: A file of weights for "applications/NAME", e.g. of Keras' own download with no
@@ -145,6 +149,9 @@ class ModelSection(Section):
     width: Count | Auto = 32
     stages: Annotated[int, Field(ge=1, le=6)] | Auto = 3
     blocks: Annotated[int, Field(ge=1, le=8)] | Auto = 2
+    kernel: Annotated[int, Field(ge=1, le=11)] = 3
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"] = "relu"
+    dense: tuple[Count, ...] = (64,)
     dropout: tuple[Share, ...] = ()
     padding: Literal["same", "valid"] = "same"
     normalisation: Normalisation | tuple[Normalisation, ...] = "none"

@@ -35,6 +35,7 @@ from sightline.records.slices import Slice
 from sightline.records.splitnames import SPLITS, Split, Weights
 from sightline.records.summary import LayerSummary, ModelSummary
 from sightline.records.sureness import half_width, in_points
+from sightline.records.trials import Attempt, Trial, TrialSpec, Tuning
 
 __all__ = [
     "MANIFEST_SCHEMA",
@@ -43,6 +44,7 @@ __all__ = [
     "PAIRS_SCHEMA",
     "QUARANTINE_SCHEMA",
     "SPLITS",
+    "Attempt",
     "Attention",
     "Audit",
     "AverageMap",
@@ -82,6 +84,9 @@ __all__ = [
     "Severity",
     "Slice",
     "Split",
+    "Trial",
+    "TrialSpec",
+    "Tuning",
     "Weights",
     "edges_of",
     "half_width",

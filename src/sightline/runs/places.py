@@ -110,6 +110,24 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold a file for one piece of work, if no other process does; say whether that came about.
+
+    The claim goes with the process.
+
+    Raises:
+        OSError: The file cannot be made or locked.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
 def _lock(file: IO[str]) -> None:
     """Lock a file; one who only looks whether it is locked (`is_held`) is waited for.
 

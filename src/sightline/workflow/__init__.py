@@ -19,6 +19,8 @@ drawing    the pictures of that
 exporting  export
 importing  import_model
 rates      find_learning_rate
+tuning     tune
+trials     the trainings of a search, each a run of its own
 machine    doctor
 cache      what the disk keeps of decoded images
 
@@ -42,6 +44,7 @@ from sightline.workflow.rates import find_learning_rate
 from sightline.workflow.reporting import plot_history, report
 from sightline.workflow.splitting import split
 from sightline.workflow.training import train
+from sightline.workflow.tuning import tune
 
 __all__ = [
     "audit",
@@ -60,4 +63,5 @@ __all__ = [
     "scan",
     "split",
     "train",
+    "tune",
 ]

@@ -121,18 +121,35 @@ def train(
     plan = planned(audited, chosen, model, cached=cache, allow_leak=allow_leak)
     if out is None:  # another training may have begun in the same second
         path = runs.new_run_path(chosen.name)
+    run = carry_out(path, plan, audited, callbacks=callbacks, progress=shown)
+    if run.state == "finished" and not only_train:
+        judge(run, Logged(shown, path / "run.log"), allow_leak=allow_leak)
+    return run
+
+
+def carry_out(
+    path: Path,
+    plan: Plan,
+    audited: Audit,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress,
+) -> Run:
+    """Return the run of a plan, trained to its end in a new folder; nothing is judged.
+
+    Raises:
+        RunError: The folder already holds something, or cannot be written to; or as `train`.
+        DataError: Too many files cannot be read.
+    """
     with runs.writing(path), runs.locked(runs.create_run(path)):
-        log = Logged(shown, path / "run.log")
+        log = Logged(progress, path / "run.log")
         runs.remove_unfinished(path)  # of an earlier start that was cut off
         journal = _write_plan(path, plan, audited, log)
         with journal.watching():
             outcome = fit(path, plan, callbacks, log)
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
         log.say(outcome.reason)
-    run = runs.open_run(path)
-    if outcome.state == "finished" and not only_train:
-        judge(run, log, allow_leak=allow_leak)
-    return run
+    return runs.open_run(path)
 
 
 def _refuse_beside_resume(also: Mapping[str, object], model: keras.Model | None) -> None:

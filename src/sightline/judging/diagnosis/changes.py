@@ -5,7 +5,7 @@ from __future__ import annotations
 from sightline.judging.diagnosis.facts import TrainingFacts
 from sightline.recipes import Recipe
 
-_DROPOUTS = {"basic": 3, "skin-binary": 3, "ham10000": 2, "chest-xray": 5, "residual": 1}
+_DROPOUTS = {"skin-binary": 3, "ham10000": 2, "chest-xray": 5, "residual": 1}
 _APPLICATIONS = "applications/"
 _MOST_DROPOUT, _MORE = 0.7, 0.15
 _WIDE = 128  # filters of the first stage, from which on more hardly help
@@ -110,6 +110,8 @@ def no_balance(facts: TrainingFacts) -> str:
 
 def _num_dropouts(recipe: Recipe | None) -> int:
     network = recipe.model.network if recipe else ""
+    if recipe is not None and network == "basic" and recipe.model.blocks != "auto":
+        return recipe.model.blocks + len(recipe.model.dense)
     return 1 if network.startswith(_APPLICATIONS) else _DROPOUTS.get(network, 0)
 
 

@@ -41,6 +41,7 @@ from sightline.judging.reports.rates_page import (
     rates_figure,
     render_rates,
 )
+from sightline.judging.reports.tune_page import render_tuning
 
 __all__ = [
     "DUMPED",
@@ -76,6 +77,7 @@ __all__ = [
     "render_card",
     "render_preview",
     "render_rates",
+    "render_tuning",
     "svg",
     "titled",
     "weights_of",

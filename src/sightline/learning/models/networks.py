@@ -146,14 +146,22 @@ def _separable_block(filters: int, make: Parts) -> _Stack:
 
 
 def _basic(inputs: keras.KerasTensor, make: Parts) -> keras.KerasTensor:
-    """Two blocks of a convolution each and a dense layer; dropout after each of the three."""
-    rates = make.rates(0, 3) or (0.0, 0.0, 0.0)
-    width = int(make.recipe.model.width)
+    """Blocks of a convolution each, then dense layers; dropout may follow each of them.
+
+    From block to block the filters double and the image is halved.
+    """
+    model = make.recipe.model
+    blocks, width = int(model.blocks), int(model.width)
+    count = blocks + len(model.dense)
+    rates = iter(make.rates(0, count) or (0.0,) * count)
     stack: _Stack = []
-    for filters, rate, kind in zip((width, 2 * width), rates, make.normalisations(2), strict=False):
-        stack += [make.conv(filters, 3), *make.normalisation(kind, filters)]
-        stack += [layers.MaxPooling2D(2), *_dropout(rate, make)]
-    stack += [layers.Flatten(), make.dense(64), *_dropout(rates[2], make)]
+    for block, kind in enumerate(make.normalisations(blocks)):
+        filters = width * 2**block
+        stack += [make.conv(filters, model.kernel), *make.normalisation(kind, filters)]
+        stack += [layers.MaxPooling2D(2), *_dropout(next(rates), make)]
+    stack.append(layers.Flatten())
+    for units in model.dense:
+        stack += [make.dense(units), *_dropout(next(rates), make)]
     return _apply(inputs, stack)
 
 
@@ -193,11 +201,12 @@ class _Stage:
         active = self.activated(x)
         if stride != 1 or x.shape[-1] != self.filters:
             x = self._conv(1, stride)(active)
-        y = self.activated(self._conv(3, stride)(active))
-        return layers.Add()([x, self._conv(3, 1)(y)])
+        kernel = self.make.recipe.model.kernel
+        y = self.activated(self._conv(kernel, stride)(active))
+        return layers.Add()([x, self._conv(kernel, 1)(y)])
 
     def activated(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        return _apply(x, [*self.make.normalisation(self.kind, x.shape[-1]), layers.ReLU()])
+        return _apply(x, [*self.make.normalisation(self.kind, x.shape[-1]), self.make.activation()])
 
     def _conv(self, kernel: int, stride: int) -> keras.Layer:
         shifted = self.kind != "none"

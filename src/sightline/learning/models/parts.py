@@ -36,12 +36,12 @@ class Parts:
         object.__setattr__(self, "seeds", itertools.count(self.recipe.seed * 1000 + 1))
 
     def conv(self, filters: int, kernel: int, padding: str = "same") -> keras.Layer:
-        """Return a convolution with relu."""
+        """Return a convolution with the recipe's activation."""
         return layers.Conv2D(
             filters,
             kernel,
             padding=padding,
-            activation="relu",
+            activation=self.recipe.model.activation,
             kernel_initializer=self._glorot(),
             kernel_regularizer=self._regularizer(),
         )
@@ -74,10 +74,10 @@ class Parts:
         )
 
     def dense(self, units: int) -> keras.Layer:
-        """Return a dense layer with relu."""
+        """Return a dense layer with the recipe's activation."""
         return layers.Dense(
             units,
-            activation="relu",
+            activation=self.recipe.model.activation,
             kernel_initializer=self._glorot(),
             kernel_regularizer=self._regularizer(),
         )
@@ -93,6 +93,11 @@ class Parts:
             dtype="float32",
             name="probabilities",
         )
+
+    def activation(self) -> keras.Layer:
+        """Return the recipe's activation, as a layer of its own."""
+        chosen = self.recipe.model.activation
+        return layers.ReLU() if chosen == "relu" else layers.Activation(chosen)
 
     def dropout(self, rate: float) -> keras.Layer:
         """Return dropout."""

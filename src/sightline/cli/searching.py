@@ -1,0 +1,91 @@
+"""tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sightline
+from sightline.cli import console, options
+from sightline.records.trials import Tuning
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(console.told_plainly(tune))
+
+
+def tune(
+    data: options.Data = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="What the search begins with: a name or a .toml file; basic without."),
+    ] = None,
+    changes: options.Changes = None,
+    objective: Annotated[
+        str,
+        typer.Option(help="val_loss, or a metric of validation: f1, auc, balanced_accuracy ..."),
+    ] = "val_loss",
+    minutes: Annotated[
+        float, typer.Option(help="All trainings together may take so long; 0 for no limit.")
+    ] = 0.0,
+    trials: Annotated[
+        int, typer.Option(help="There may be so many trainings; 0 for no limit.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the search; by default runs/tune-DATE-TIME.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="A search that stopped: no training is done twice.")
+    ] = None,
+    cache: Annotated[bool, typer.Option(help="Keep decoded images for all trainings.")] = True,
+    allow_leak: options.AllowLeak = False,
+    train: options.Train = None,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    labels: options.Labels = None,
+    path_col: options.PathCol = None,
+    label_col: options.LabelCol = None,
+    group_col: options.GroupCol = None,
+    split_col: options.SplitCol = None,
+    fold_col: options.FoldCol = None,
+    group_regex: options.GroupRegex = None,
+    follow_links: options.FollowLinks = False,
+    as_json: options.Json = False,
+) -> None:
+    """Search for a better recipe: one change at a time, kept only where pairs confirm it."""
+    if out is None and resume is None:
+        options.refuse_among_images(data, train, validation, test)
+    tuning = sightline.tune(
+        data,
+        recipe=recipe,
+        changes=changes or (),
+        objective=objective,
+        minutes=minutes,
+        trials=trials,
+        out=out,
+        resume=resume,
+        cache=cache,
+        allow_leak=allow_leak,
+        progress=console.progress(as_json),
+        **options.source_options(locals()),
+    )
+    if as_json:
+        console.show_json(tuning.to_dict())
+    else:
+        _show(tuning)
+
+
+def _show(tuning: Tuning) -> None:
+    for each in tuning.ablations:
+        console.show(f"{each.name.capitalize()}. {each.sentence}")
+    console.show(tuning.ended)
+    if tuning.first and tuning.best and tuning.best.value is not None:
+        console.show(
+            f"{tuning.objective}: {tuning.first.value:.4f} ({tuning.recipe}) to "
+            f"{tuning.best.value:.4f} (best)"
+        )
+    console.show(f"Best recipe: {Path(tuning.folder) / 'best.toml'}")
+    console.show(f"Page: {Path(tuning.folder) / 'tune.html'}")

@@ -1,0 +1,236 @@
+"""The ladder: one change at a time, kept only where paired trainings show that it helps.
+
+A round looks at every proposal in two quick pairs, and takes the most promising ones to whole
+trainings, on folds and seeds that no quick pair had. The error of a whole search is shared out:
+each change that is put to the test takes two fifths of what is left, and one that is kept gives
+its part back (after the fallback procedure of Wiens 2003), so that a search of changes that do
+nothing keeps one of them in at most two of a hundred cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sightline.recipes import Recipe, change_recipe
+from sightline.records.trials import Attempt, Trial, TrialSpec
+from sightline.search import sequential, telling
+from sightline.search.proposals import Proposal, in_pairs, propose
+
+# Has these trainings done, the same for the same spec; None: there is no time left for them.
+Ask = Callable[[Sequence[TrialSpec]], list[Trial] | None]
+
+FOLDS = 10  # the last two for quick pairs, the others for whole ones
+ERROR = 0.02  # of a whole search
+_SHARE = 0.4  # of the error that is left, for each change that is put to the test
+_LEAST_ERROR = 0.001  # with less, eight pairs show nothing but the obvious
+_QUICK_SEED = 1000  # no quick training shares its seed with a whole one
+# Nats of all its validation images by which a training must beat guessing before any change of it
+# counts: more than choosing the best of some epochs makes of chance (half a chi-square of the few
+# directions in which the outputs wander: Wilks 1938), and less than learning anything gains.
+_LEAST_LEARNED = 10.0
+_ABLATION_PAIRS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """What a ladder came to.
+
+    Attributes:
+        changes: Of the recipe it began with: what was kept, together.
+        attempts: Every change that was tried, in order.
+        ablations: What each kept change is worth at the end, measured by leaving it out.
+        ended: Why it went no further, a sentence.
+    """
+
+    changes: Mapping[str, Any]
+    attempts: tuple[Attempt, ...]
+    ablations: tuple[Attempt, ...]
+    ended: str
+
+
+class _NoTime(Exception):
+    """There is no time for another training."""
+
+
+@dataclass(slots=True)
+class Ladder:
+    """A search that climbs; `climb()` does it all.
+
+    Attributes:
+        recipe: What it begins with.
+        ask: Has trainings done.
+        higher_is_better: Of what the search is about; False of val_loss.
+        imbalance: Images of the largest class over those of the smallest.
+        told: Given each attempt as it is decided.
+        kept: What was kept so far, in order.
+        attempts: Decided so far.
+        left: Of the error that the whole search may make.
+    """
+
+    recipe: Recipe
+    ask: Ask
+    higher_is_better: bool = False
+    imbalance: float = 1.0
+    told: Callable[[Attempt], None] | None = None
+    kept: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    left: float = ERROR
+
+    def climb(self) -> Climbed:
+        """Return what was kept, once nothing more can be shown to help or the time is over."""
+        ended = "No further change can be shown to help."
+        try:
+            while self._climbs():
+                pass
+        except _NoTime:
+            ended = "The time is over."
+        ablations: list[Attempt] = []
+        try:
+            ablations.extend(map(self._without, self.kept))
+        except _NoTime:
+            ended += " None was left to measure what each kept change is worth at the end."
+        return Climbed(_together(self.kept), tuple(self.attempts), tuple(ablations), ended)
+
+    def _climbs(self) -> bool:
+        """Try what may help on the present recipe until one change is kept; False where none is."""
+        recipe = change_recipe(self.recipe, _together(self.kept))
+        (first,) = self._run([self._whole({}, 0)])
+        if first.value is None:
+            raise _NoTime  # its failure is told with its trial
+        # All of them are looked at before one is put to the test: the error is shared out to the
+        # most promising ones.
+        proposals = propose(recipe, first.answers, imbalance=self.imbalance)
+        return self._one_helps(proposals, recipe)
+
+    def _one_helps(self, proposals: Sequence[Proposal], recipe: Recipe) -> bool:
+        """Try these changes, the promising ones in pairs as well, until one is kept."""
+        number, screened = len(self.kept), self._screened(proposals)
+        order = sorted(proposals, key=lambda each: -_mean(screened[each.name]))
+        promising = [each for each in order if _mean(screened[each.name]) > 0]
+        for each in order:
+            if each not in promising:
+                self._decide(each, number, screened[each.name], [], sequential.NOTHING)
+        tested: list[tuple[float, Proposal]] = []
+        for each in promising:
+            attempt = self._tested(each, number, screened[each.name])
+            if attempt.verdict == "kept":
+                for other in promising[promising.index(each) + 1 :]:  # on the new recipe, then
+                    self._decide(other, number, screened[other.name], [], sequential.NOTHING)
+                return True
+            if attempt.mean is not None and attempt.mean > 0:
+                tested.append((attempt.mean, each))
+        best = [each for _, each in sorted(tested, key=lambda pair: -pair[0])]
+        return any(
+            self._tested(both, number, ()).verdict == "kept" for both in in_pairs(best, recipe)
+        )
+
+    def _screened(self, proposals: Sequence[Proposal]) -> dict[str, tuple[float, ...]]:
+        """Return what each proposal gained in a quick pair; the better half in two."""
+        found = {each.name: self._quick_gains([each], 0)[0:1] for each in proposals}
+        order = sorted(proposals, key=lambda each: -_mean(found[each.name]))
+        for each in order[: math.ceil(len(order) / 2)]:
+            found[each.name] += self._quick_gains([each], 1)
+        return found
+
+    def _quick_gains(self, proposals: Sequence[Proposal], pair: int) -> tuple[float, ...]:
+        specs = [self._quick({}, pair), *(self._quick(each.changes, pair) for each in proposals)]
+        base, *changed = self._run(specs)
+        return tuple(self._gain(base, trial) for trial in changed)
+
+    def _tested(self, proposal: Proposal, number: int, screened: tuple[float, ...]) -> Attempt:
+        """Put a change to the test of whole trainings, until it is decided."""
+        allowed = self.left * _SHARE
+        if allowed < _LEAST_ERROR:
+            return self._decide(proposal, number, screened, [], sequential.NOTHING)
+        gains: list[float] = []
+        learned: list[float] = []
+        verdict = sequential.judge(gains, allowed)
+        try:
+            while verdict.outcome == "open":
+                base, trial = self._run(
+                    [self._whole({}, len(gains)), self._whole(proposal.changes, len(gains))]
+                )
+                gains.append(self._gain(base, trial))
+                learned.append(_learned(trial))
+                verdict = sequential.judge(gains, allowed)
+        except _NoTime:
+            self._decide(proposal, number, screened, gains, verdict)
+            raise
+        guesses = float(np.mean(learned)) < _LEAST_LEARNED
+        attempt = self._decide(proposal, number, screened, gains, verdict, guesses=guesses)
+        if attempt.verdict == "kept":
+            self.kept.append(attempt)
+        else:
+            self.left -= allowed
+        return attempt
+
+    def _decide(
+        self,
+        proposal: Proposal,
+        number: int,
+        screened: tuple[float, ...],
+        gains: Sequence[float],
+        verdict: sequential.Verdict,
+        *,
+        guesses: bool = False,
+    ) -> Attempt:
+        attempt = telling.attempt_of(proposal, number, screened, gains, verdict, guesses=guesses)
+        self.attempts.append(attempt)
+        if self.told is not None:
+            self.told(attempt)
+        return attempt
+
+    def _without(self, attempt: Attempt) -> Attempt:
+        """Return what a kept change is worth beside the others, by leaving it out."""
+        others = _together(each for each in self.kept if each is not attempt)
+        whole = _together(self.kept)
+        gains = []
+        for pair in range(_ABLATION_PAIRS):
+            left_out, complete = self._run(
+                [TrialSpec(others, pair, pair), TrialSpec(whole, pair, pair)]
+            )
+            gains.append(self._gain(left_out, complete))
+        return telling.ablation_of(attempt, gains)
+
+    def _run(self, specs: Sequence[TrialSpec]) -> list[Trial]:
+        trials = self.ask(specs)
+        if trials is None:
+            raise _NoTime
+        return trials
+
+    def _quick(self, changes: Mapping[str, Any], pair: int) -> TrialSpec:
+        present = _together(self.kept)
+        return TrialSpec({**present, **changes}, _QUICK_SEED + pair, FOLDS - 1 - pair, quick=True)
+
+    def _whole(self, changes: Mapping[str, Any], pair: int) -> TrialSpec:
+        return TrialSpec({**_together(self.kept), **changes}, pair, pair)
+
+    def _gain(self, base: Trial, changed: Trial) -> float:
+        """Return what a change gained; less than any other, where its training failed."""
+        if base.value is None or changed.value is None:
+            return -math.inf
+        gain = base.value - changed.value
+        return -gain if self.higher_is_better else gain
+
+
+def _together(attempts: Iterable[Attempt]) -> dict[str, Any]:
+    together: dict[str, Any] = {}
+    for attempt in attempts:
+        together |= attempt.changes
+    return together
+
+
+def _mean(gains: Sequence[float]) -> float:
+    return float(np.mean(gains)) if gains else -math.inf
+
+
+def _learned(trial: Trial) -> float:
+    """Return by how many nats of all validation images a training beats guessing."""
+    if trial.val_loss is None or trial.guess_loss is None:
+        return -math.inf
+    return trial.num_validation * (trial.guess_loss - trial.val_loss)

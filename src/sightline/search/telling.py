@@ -1,0 +1,118 @@
+"""Decisions of a search in words, with their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from sightline.records.trials import Attempt
+from sightline.records.trials import Verdict as Decided
+from sightline.search.proposals import Proposal
+from sightline.search.sequential import MOST_PAIRS, Verdict
+
+
+def attempt_of(
+    proposal: Proposal,
+    number: int,
+    screened: Sequence[float],
+    gains: Sequence[float],
+    verdict: Verdict,
+    *,
+    guesses: bool = False,
+) -> Attempt:
+    """Return a decided attempt with its sentence.
+
+    Args:
+        proposal: What was tried.
+        number: Of the round.
+        screened: What it gained in quick pairs.
+        gains: What it gained in pairs of whole trainings; -inf of one that failed.
+        verdict: Of the gains.
+        guesses: The changed recipe is no better than guessing.
+    """
+    decided, sentence = _decided(screened, gains, verdict, guesses=guesses)
+    return Attempt(
+        name=proposal.name,
+        changes=dict(proposal.changes),
+        why=proposal.why,
+        round=number,
+        quick=tuple(screened),
+        gains=tuple(gains),
+        verdict=decided,
+        sentence=sentence,
+        mean=_known(verdict.mean),
+        noise=_known(verdict.noise),
+        error=_known(verdict.error),
+        needed=verdict.needed if decided == "undecided" and gains else 0,
+    )
+
+
+def _decided(
+    screened: Sequence[float], gains: Sequence[float], verdict: Verdict, *, guesses: bool
+) -> tuple[Decided, str]:
+    if -math.inf in (*screened, *gains):
+        return "rejected", "Its training failed."
+    if not gains:
+        mean = float(np.mean(screened)) if screened else math.nan
+        if mean > 0:
+            return "undecided", (
+                f"It gained {mean:.4f} in short trainings; it was not put to the test."
+            )
+        return "rejected", f"It lost {-mean:.4f} in short trainings."
+    said = f"{_signed(verdict.mean)} a pair, noise {verdict.noise:.4f}, {len(gains)} pairs"
+    if guesses:
+        return "rejected", (
+            f"{said}; but it is no better than guessing the class shares, so nothing was learned "
+            "that a change could improve."
+        )
+    if verdict.outcome == "kept":
+        return "kept", (f"{said}: a change that does nothing shows this in {_odds(verdict.error)}.")
+    if verdict.outcome == "rejected":
+        return "rejected", f"{said}: no sign that it helps."
+    if math.isnan(verdict.noise):
+        return "undecided", f"{_signed(verdict.mean)} in one pair, when the time was over."
+    more = f"about {verdict.needed:,} pairs would decide it, if this is the truth"
+    cut = "" if len(gains) >= MOST_PAIRS else " when the time was over"
+    return "undecided", f"{said}{cut}: {more}."
+
+
+def ablation_of(attempt: Attempt, gains: Sequence[float]) -> Attempt:
+    """Return what a kept change is worth at the end, beside all others that were kept.
+
+    Args:
+        attempt: The one that is left out.
+        gains: What the whole recipe gains over the one without it, two pairs or more.
+    """
+    from scipy.special import stdtrit
+
+    count = len(gains)
+    mean, noise = float(np.mean(gains)), float(np.std(gains, ddof=1))
+    reach = float(stdtrit(count - 1, 0.975)) * noise / math.sqrt(count)
+    said = f"Without it: {_signed(-mean)} ({_signed(-mean - reach)} to {_signed(-mean + reach)})"
+    verdict: Decided = "undecided"
+    if mean - reach > 0:
+        verdict, said = "kept", f"{said}; it is beneficial."
+    elif mean <= 0:
+        verdict, said = "rejected", f"{said}; beside the others it is not beneficial any more."
+    else:
+        said = f"{said}; {count} pairs do not show whether it still is beneficial."
+    return Attempt(
+        attempt.name, attempt.changes, "left out at the end", attempt.round, (), tuple(gains),
+        verdict, said, mean, noise,
+    )  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _odds(error: float) -> str:
+    if error < 1e-6:
+        return "fewer than 1 of 1,000,000 searches"
+    return f"1 of {round(1 / error):,} cases" if error < 0.5 else "most cases"

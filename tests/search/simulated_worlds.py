@@ -1,0 +1,64 @@
+"""Searches on simulated trainings: what a ladder does, known in advance and in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sightline.recipes import Recipe, load_recipe
+from sightline.records.trials import Trial, TrialSpec
+from sightline.search import Climbed, Ladder
+
+NOISE = 0.02  # standard deviation of one paired difference
+_LOSS, _GUESS, _VALIDATED = 0.5, 1.1, 200
+
+
+def base() -> Recipe:
+    return load_recipe("basic", {"data.image_size": [64, 64]})
+
+
+@dataclass
+class World:
+    """Trainings whose val_loss is known but for noise.
+
+    Attributes:
+        number: Of the world: another one, other noise.
+        gains: (changes, what they gain in units of the noise), for each change that does something.
+        loss: What the base has.
+        most: Trainings that there is time for.
+        asked: Every training that was asked for, in order.
+    """
+
+    number: int
+    gains: Sequence[tuple[Mapping[str, Any], float]] = ()
+    loss: float = _LOSS
+    most: int = 10**9
+    asked: list[TrialSpec] = field(default_factory=list)
+
+    def __call__(self, specs: Sequence[TrialSpec]) -> list[Trial] | None:
+        if len(self.asked) + len(specs) > self.most:
+            return None
+        self.asked += specs
+        return [self.trained(spec) for spec in specs]
+
+    def trained(self, spec: TrialSpec) -> Trial:
+        common = self._drawn(f"{spec.seed} {spec.fold} {spec.quick}", 0.1)
+        loss = self.loss + common + self._drawn(spec.key, NOISE / np.sqrt(2))
+        for changes, gain in self.gains:
+            if all(spec.changes.get(key) == value for key, value in changes.items()):
+                loss -= gain * NOISE
+        return Trial(
+            spec, "finished", value=loss, val_loss=loss, guess_loss=_GUESS + common,
+            num_validation=_VALIDATED, answers=(("overfitting", "model.dropout=[0.2, 0.2, 0.2]"),),
+        )  # fmt: skip
+
+    def _drawn(self, name: str, spread: float) -> float:
+        numbers = [self.number, *name.encode()]
+        return float(np.random.default_rng(numbers).normal(0, spread))
+
+
+def climbed(world: World, **more: Any) -> Climbed:
+    return Ladder(base(), world, **more).climb()

@@ -1,0 +1,140 @@
+"""The ladder on simulated trainings: what it keeps, and what it must not keep."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from simulated_worlds import NOISE, World, base, climbed
+
+from sightline.recipes import change_recipe
+from sightline.records.trials import Trial, TrialSpec
+from sightline.search import propose
+from sightline.search.telling import ablation_of
+
+_HELPING: tuple[Mapping[str, Any], ...] = (
+    {"model.width": 64},
+    {"schedule.kind": "cosine"},
+    {"train.batch_size": 64},
+    {"train.learning_rate": 0.003},
+)
+
+
+def _holds(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(found.get(key) == value for key, value in wanted.items())
+
+
+def test_where_no_change_helps_hardly_a_search_keeps_one() -> None:
+    wrong = sum(bool(climbed(World(number)).changes) for number in range(300))
+    assert wrong <= 12  # 2 % is 6 of them; 12 or more have a chance of 1 in 50
+
+
+def test_a_change_that_helps_by_twice_the_noise_is_found_and_kept() -> None:
+    found = 0
+    for number in range(200):
+        helps = _HELPING[number % len(_HELPING)]
+        found += _holds(climbed(World(1000 + number, [(helps, 2.0)])).changes, helps)
+    assert found >= 180
+
+
+def test_nothing_is_kept_where_nothing_was_learned() -> None:
+    """Less overfitting truly lowers the loss on shuffled labels, towards that of guessing."""
+    for number in range(20):
+        world = World(number, [({"train.learning_rate": 0.00033}, 6.0)], loss=1.25)
+        result = climbed(world)
+        assert not result.changes
+        said = [each.sentence for each in result.attempts if each.gains]
+        assert any("no better than guessing" in sentence for sentence in said)
+
+
+def test_two_changes_that_help_are_both_kept_and_their_worth_is_told_at_the_end() -> None:
+    gains = [({"model.width": 64}, 5.0), ({"schedule.kind": "cosine"}, 5.0)]
+    result = climbed(World(5, gains))
+    assert _holds(result.changes, {"model.width": 64, "schedule.kind": "cosine"})
+    assert {each.name for each in result.ablations} >= {"twice as wide", "cosine decay"}
+    worth = {each.name: each.mean for each in result.ablations}
+    assert worth["twice as wide"] == pytest.approx(5 * NOISE, abs=2 * NOISE)
+    assert all("Without it: -" in each.sentence for each in result.ablations)
+
+
+def test_a_step_that_the_others_make_useless_is_told_at_the_end() -> None:
+    kept = climbed(World(5, [({"model.width": 64}, 5.0)])).ablations[0]
+    told = {
+        ablation_of(kept, gains).sentence.rpartition("; ")[2]
+        for gains in ([0.1, 0.12, 0.09, 0.11], [-0.1, 0.02, 0.0, -0.03], [0.1, -0.05, 0.01, 0.02])
+    }
+    assert told == {
+        "it is beneficial.",
+        "beside the others it is not beneficial any more.",
+        "4 pairs do not show whether it still is beneficial.",
+    }
+
+
+def test_two_changes_that_help_together_alone_are_tried_in_a_pair() -> None:
+    both = {"model.width": 64, "schedule.kind": "cosine"}
+    gains = [({"model.width": 64}, 0.9), ({"schedule.kind": "cosine"}, 0.9), (both, 6.0)]
+    tried = [each.name for number in range(10) for each in climbed(World(number, gains)).attempts]
+    assert any(" and " in name for name in tried)
+
+
+def test_quick_and_whole_pairs_share_neither_seed_nor_fold() -> None:
+    world = World(3, [({"model.width": 64}, 3.0)])
+    climbed(world)
+    quick = {(spec.seed, spec.fold) for spec in world.asked if spec.quick}
+    whole = {(spec.seed, spec.fold) for spec in world.asked if not spec.quick}
+    assert not {seed for seed, _ in quick} & {seed for seed, _ in whole}
+    assert not {fold for _, fold in quick} & {fold for _, fold in whole}
+
+
+def test_the_same_world_gives_the_same_search() -> None:
+    assert climbed(World(8, [({"model.width": 64}, 3.0)])) == climbed(
+        World(8, [({"model.width": 64}, 3.0)])
+    )
+
+
+def test_without_time_what_was_not_decided_is_undecided_and_nothing_is_kept_by_it() -> None:
+    result = climbed(World(1, [({"model.width": 64}, 9.0)], most=26))
+    assert result.ended.startswith("The time is over")
+    assert not result.changes
+    assert all(each.verdict != "kept" for each in result.attempts)
+
+
+def test_a_training_that_fails_costs_its_own_change_alone() -> None:
+    class Failing(World):
+        def trained(self, spec: TrialSpec) -> Trial:
+            if spec.changes.get("model.width") == 64:
+                return Trial(spec, "failed", "out of memory")
+            return super().trained(spec)
+
+    result = climbed(Failing(2, [({"schedule.kind": "cosine"}, 6.0)]))
+    wide = next(each for each in result.attempts if each.name == "twice as wide")
+    assert wide.verdict == "rejected"
+    assert "failed" in wide.sentence
+    assert _holds(result.changes, {"schedule.kind": "cosine"})
+
+
+def test_what_the_curves_ask_for_comes_first_and_every_proposal_is_a_recipe() -> None:
+    recipe = base()
+    answers = [("overfitting", "model.dropout=[0.2, 0.2, 0.2]"), ("x", "model.width=0")]
+    found = propose(recipe, answers, imbalance=5.0)
+    assert found[0].changes == {"model.dropout": [0.2, 0.2, 0.2]}
+    assert "overfitting" in found[0].why
+    assert all(change_recipe(recipe, each.changes) != recipe for each in found)
+    assert len({str(dict(each.changes)) for each in found}) == len(found)
+
+
+@pytest.mark.parametrize("network", ["skin-binary", "ham10000", "chest-xray", "auto"])
+def test_every_published_recipe_has_proposals(network: str) -> None:
+    from sightline.recipes import load_recipe
+
+    assert len(propose(load_recipe(network), ())) >= 4
+
+
+def test_a_spec_is_the_same_whatever_the_order_of_its_changes() -> None:
+    one = TrialSpec({"a": (1, 2), "b": 2}, 1, 0)
+    other = dataclasses.replace(one, changes={"b": 2, "a": [1, 2]})
+    assert one.key == other.key
+    assert TrialSpec.from_dict(one.to_dict()).key == one.key
+    assert dataclasses.replace(one, seed=2).key != one.key

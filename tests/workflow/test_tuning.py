@@ -1,0 +1,163 @@
+"""`tune` on tiny real images: a ladder of real trainings, cut off and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from listening_lines import Lines
+from sightline.records import Trial
+
+MakePhotos = Callable[..., Path]
+Settings = Mapping[str, Any]
+COUNTS = {"dark": 24, "light": 24}
+PROGRAM = """
+import json, sys
+import sightline as sl
+if __name__ == "__main__":
+    sl.tune(**json.loads(sys.argv[1]), progress=sl.Silent())
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(make_photos: MakePhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photos(tmp_path_factory.mktemp("images") / "photos", COUNTS)
+
+
+@pytest.fixture(scope="module")
+def settings(quick: Settings) -> Settings:
+    return {"changes": {**quick, "train.epochs": 1}, "trials": 6}
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    photos: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[sl.Tuning, Lines]:
+    lines = Lines()
+    out = tmp_path_factory.mktemp("search") / "one"
+    return sl.tune(photos, out=out, progress=lines, **settings), lines
+
+
+def trained_keys(folder: Path) -> dict[str, str]:
+    """Return when each training of a search began, by its key."""
+    paths = (folder / "trials").glob("*/run.json")
+    return {path.parent.name: json.loads(path.read_text())["started"] for path in paths}
+
+
+def test_a_search_ends_where_it_may_not_train_more(tuned: tuple[sl.Tuning, Lines]) -> None:
+    tuning, _ = tuned
+    assert "The time is over" in tuning.ended
+    assert 6 <= len(tuning.trials) <= 8  # and the best one, for which there is always time
+    assert tuning.first is not None
+    assert tuning.best is not None
+
+
+def test_its_folder_has_the_best_recipe_the_trials_and_a_page(
+    tuned: tuple[sl.Tuning, Lines],
+) -> None:
+    folder = Path(tuned[0].folder)
+    assert sl.load_recipe(folder / "best.toml").model.network == "basic"
+    assert sl.Tuning.from_dict(json.loads((folder / "tuning.json").read_text())) == tuned[0]
+    page = (folder / "tune.html").read_text()
+    assert "What was learnt" in page
+    for trial in tuned[0].trials:
+        assert (folder / "trials" / trial.run / "run.json").exists()
+        assert trial.run in page
+
+
+def test_no_trial_reads_a_test_image_or_trains_on_its_own_fold(
+    tuned: tuple[sl.Tuning, Lines],
+) -> None:
+    folder = Path(tuned[0].folder)
+    given = sl.open_run(folder / "trials" / tuned[0].trials[0].run).manifest
+    test = set(given.of_split("test")["record_id"])
+    assert test
+    folds: dict[int | None, set[str]] = {}
+    for trial in tuned[0].trials:
+        manifest = sl.open_run(folder / "trials" / trial.run).manifest
+        assert set(manifest.of_split("test")["record_id"]) == test
+        validation = set(manifest.of_split("validation")["record_id"])
+        assert not validation & set(manifest.of_split("train")["record_id"])
+        assert folds.setdefault(trial.spec.fold, validation) == validation
+    assert len(folds) >= 3
+
+
+def test_going_on_with_a_finished_search_trains_nothing_again(
+    tuned: tuple[sl.Tuning, Lines],
+) -> None:
+    folder = Path(tuned[0].folder)
+    before = trained_keys(folder)
+    again = sl.tune(resume=folder, progress=sl.Silent())
+    assert trained_keys(folder) == before
+    assert again.trials == tuned[0].trials
+    assert again.attempts == tuned[0].attempts
+
+
+@pytest.mark.slow
+def test_killed_with_two_workers_no_finished_training_is_lost_or_done_twice(
+    photos: Path, settings: Settings, tmp_path: Path
+) -> None:
+    out = tmp_path / "search"
+    first = {"data": str(photos), "out": str(out), **settings, "trials": 10}
+    more = {"resume": str(out)}
+    one = _started(first)
+    while not (out / "search.json").exists():
+        assert one.poll() is None
+        time.sleep(0.05)
+    other = _started(more)
+    while len(list((out / "trials").glob("*.json"))) < 3:
+        time.sleep(0.05)
+    for process in (one, other):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
+    begun = trained_keys(out)
+    workers = [_started(more), _started(more)]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    after = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
+    assert {name: after[name] for name in done} == done
+    assert {key: trained_keys(out)[key] for key in begun} == begun
+    assert len(after) >= 10
+
+
+def _started(arguments: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(arguments)])
+
+
+def test_a_training_that_fails_is_told_with_its_reason(
+    photos: Path, quick: Settings, tmp_path: Path
+) -> None:
+    changes = {**quick, "train.epochs": 1, "train.learning_rate": 1e30}
+    with pytest.raises(sl.RunError, match="the first training failed"):
+        sl.tune(photos, changes=changes, out=tmp_path / "x", trials=2, progress=sl.Silent())
+    (kept,) = (tmp_path / "x" / "trials").glob("*.json")
+    trial = Trial.from_dict(json.loads(kept.read_text())["trial"])
+    assert trial.state == "failed"
+    assert trial.reason
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"objective": "beauty"}, sl.RecipeError, "there is no objective 'beauty'"),
+        ({"minutes": -1}, sl.RecipeError, "0 \\(no limit\\) or more"),
+        ({"resume": "nowhere"}, sl.RunError, "holds no search"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_trained(
+    wrong: dict[str, Any], error: type[Exception], said: str, photos: Path, tmp_path: Path
+) -> None:
+    given = {} if "resume" in wrong else {"data": photos, "out": tmp_path / "x"}
+    with pytest.raises(error, match=said):
+        sl.tune(**given, **wrong, progress=sl.Silent())
+    assert not (tmp_path / "x").exists()
