@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 TrialState = Literal["finished", "stopped", "failed"]
 Verdict = Literal["kept", "rejected", "undecided"]
+# Given what a search is about after each epoch so far, the reason for which the training ends
+# here; "" where it goes on.
+Watch = Callable[[Sequence[float]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Trial:
         guess_loss: The val_loss of always answering the class shares of the training images.
         num_validation: Images that it was validated on.
         curve: val_loss of each epoch.
+        values: What the search is about, of each epoch.
         best_epoch: 0-based; -1 where there is none.
         seconds: What it took, from the first step to the last file.
         waiting: Seconds of these in which the training waited for images.
@@ -76,6 +80,7 @@ class Trial:
     guess_loss: float | None = None
     num_validation: int = 0
     curve: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
     best_epoch: int = -1
     seconds: float = 0.0
     waiting: float = 0.0
@@ -89,6 +94,7 @@ class Trial:
         return plain | {
             "spec": self.spec.to_dict(),
             "curve": list(self.curve),
+            "values": list(self.values),
             "answers": [list(each) for each in self.answers],
         }
 
@@ -98,6 +104,7 @@ class Trial:
         whole = {
             "spec": TrialSpec.from_dict(plain["spec"]),
             "curve": tuple(plain["curve"]),
+            "values": tuple(plain["values"]),
             "answers": tuple((code, change) for code, change in plain["answers"]),
         }
         return cls(**{**plain, **whole})

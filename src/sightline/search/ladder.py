@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from sightline.recipes import Recipe, change_recipe
-from sightline.records.trials import Attempt, Trial, TrialSpec
+from sightline.records.trials import Attempt, Trial, TrialSpec, Watch
 from sightline.search import sequential, telling
+from sightline.search.elimination import behind
 from sightline.search.proposals import Proposal, in_pairs, propose
 
-# Has these trainings done, the same for the same spec; None: there is no time left for them.
-Ask = Callable[[Sequence[TrialSpec]], list[Trial] | None]
+# Has these trainings done, the same for the same spec, and ended early where the watch has a
+# reason; None: there is no time left for them.
+Ask = Callable[[Sequence[TrialSpec], Watch | None], list[Trial] | None]
 
 FOLDS = 10  # the last two for quick pairs, the others for whole ones
 ERROR = 0.02  # of a whole search
@@ -131,16 +133,23 @@ class Ladder:
 
     def _screened(self, proposals: Sequence[Proposal]) -> dict[str, tuple[float, ...]]:
         """Return what each proposal gained in a quick pair; the better half in two."""
-        found = {each.name: self._quick_gains([each], 0)[0:1] for each in proposals}
+        found: dict[str, tuple[float, ...]] = {each.name: () for each in proposals}
+        self._look_at(proposals, 0, found)
         order = sorted(proposals, key=lambda each: -_mean(found[each.name]))
-        for each in order[: math.ceil(len(order) / 2)]:
-            found[each.name] += self._quick_gains([each], 1)
+        self._look_at(order[: math.ceil(len(order) / 2)], 1, found)
         return found
 
-    def _quick_gains(self, proposals: Sequence[Proposal], pair: int) -> tuple[float, ...]:
-        specs = [self._quick({}, pair), *(self._quick(each.changes, pair) for each in proposals)]
-        base, *changed = self._run(specs)
-        return tuple(self._gain(base, trial) for trial in changed)
+    def _look_at(
+        self, proposals: Sequence[Proposal], pair: int, found: dict[str, tuple[float, ...]]
+    ) -> None:
+        """Add what each proposal gains in a quick pair; one that falls behind is ended early."""
+        if not proposals:
+            return
+        (base,) = self._run([self._quick({}, pair)])
+        watch = behind(base.values, higher_is_better=self.higher_is_better) if base.values else None
+        changed = self._run([self._quick(each.changes, pair) for each in proposals], watch)
+        for each, trial in zip(proposals, changed, strict=True):
+            found[each.name] += (self._gain(base, trial),)
 
     def _tested(self, proposal: Proposal, number: int, screened: tuple[float, ...]) -> Attempt:
         """Put a change to the test of whole trainings, until it is decided."""
@@ -197,8 +206,8 @@ class Ladder:
             gains.append(self._gain(left_out, complete))
         return telling.ablation_of(attempt, gains)
 
-    def _run(self, specs: Sequence[TrialSpec]) -> list[Trial]:
-        trials = self.ask(specs)
+    def _run(self, specs: Sequence[TrialSpec], watch: Watch | None = None) -> list[Trial]:
+        trials = self.ask(specs, watch)
         if trials is None:
             raise _NoTime
         return trials

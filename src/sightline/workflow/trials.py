@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,10 @@ from sightline.learning.models import backend
 from sightline.progress import Progress, Silent
 from sightline.recipes import Recipe, change_recipe
 from sightline.records import Audit, Manifest
-from sightline.records.trials import Trial, TrialSpec
+from sightline.records.trials import Trial, TrialSpec, Watch
 from sightline.runs import Run
 from sightline.search import FOLDS
+from sightline.workflow import sharing
 from sightline.workflow.diagnosing import facts_of_run
 from sightline.workflow.resuming import resume
 from sightline.workflow.training import carry_out
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _QUICK_EPOCHS = 3  # a quick training has so many times fewer epochs
 _FEWEST_EPOCHS = 2
 _LARGE = 96  # pixels of the shorter side, from which on a quick training halves it
-_PAUSE = 0.5  # s, while another process trains what is waited for
 
 
 class Trials:
@@ -69,26 +69,36 @@ class Trials:
         self.progress, self._reserved = progress, 0.0
         (folder / "trials").mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, specs: Sequence[TrialSpec]) -> list[Trial] | None:
-        """Return what came of these trainings, in order; None where there is no time for all."""
-        wanted = {spec.key: spec for spec in specs}
-        found = {key: trial for key in wanted if (trial := self.known(key)) is not None}
-        while missing := [key for key in wanted if key not in found]:
-            if not self._affords():
-                return None
-            for key in missing:
-                if (trial := self._claimed(wanted[key])) is not None:
-                    found[key] = trial
-                    break
-            else:
-                time.sleep(_PAUSE)
-        return [found[spec.key] for spec in specs]
+    def __call__(
+        self, specs: Sequence[TrialSpec], watch: Watch | None = None
+    ) -> list[Trial] | None:
+        """Return what came of these trainings, in order; None where there is no time for all.
+
+        Args:
+            specs: Each is trained once, whatever process asks for it.
+            watch: Told after each epoch; stops a training with a reason.
+        """
+        found = self._in_turn(specs, watch, goes_on=self._affords)
+        return None if found is None else [found[spec.key] for spec in specs]
 
     def now(self, spec: TrialSpec) -> Trial:
         """Return what came of a training, whatever time is left."""
-        while (trial := self.known(spec.key) or self._claimed(spec)) is None:
-            time.sleep(_PAUSE)
-        return trial
+        found = self._in_turn([spec], None, goes_on=lambda: True)
+        assert found is not None
+        return found[spec.key]
+
+    def _in_turn(
+        self, specs: Sequence[TrialSpec], watch: Watch | None, *, goes_on: Callable[[], bool]
+    ) -> dict[str, Trial] | None:
+        wanted = {spec.key: spec for spec in specs}
+        folder = self.folder / "trials"
+
+        def done(key: str) -> Trial:
+            trial = self.train(wanted[key], watch)
+            runs.write_sealed(folder / f"{key}.json", {"trial": trial.to_dict()})
+            return trial
+
+        return sharing.in_turn(folder, list(wanted), self.known, done, goes_on=goes_on)
 
     def reserve(self, seconds: float) -> None:
         """Keep so much of the time for a training that is done `now`."""
@@ -112,33 +122,28 @@ class Trials:
             not self.most or len(done) < self.most
         )
 
-    def _claimed(self, spec: TrialSpec) -> Trial | None:
-        """Return what came of it, if no other process is at it."""
-        with runs.claimed(self.folder / "trials" / f"{spec.key}.lock") as ours:
-            if not ours:
-                return None
-            if (trial := self.known(spec.key)) is None:
-                trial = self.train(spec)
-                path = self.folder / "trials" / f"{spec.key}.json"
-                runs.write_sealed(path, {"trial": trial.to_dict()})
-        return trial
-
-    def train(self, spec: TrialSpec) -> Trial:
+    def train(self, spec: TrialSpec, watch: Watch | None = None) -> Trial:
         """Train, or go on where it was cut off; what fails is told, and ends nothing else."""
         path = self.folder / "trials" / spec.key
         begun = time.perf_counter()
+        backend.choose(self.plan.recipe.backend)
+        from sightline.learning.training.watching import Watching
+
+        watching = Watching(self.column, watch)
         try:
             if (path / "run.json").exists():
-                run = resume(path, progress=Silent())
+                run = resume(path, callbacks=[watching], progress=Silent())
             else:
                 plan = self._planned(spec)
-                run = carry_out(path, plan, self.audited, progress=Silent())
+                run = carry_out(
+                    path, plan, self.audited, callbacks=[watching], progress=Silent()
+                )  # fmt: skip
         except (DataError, RecipeError, RunError) as error:
             seconds = time.perf_counter() - begun
             return Trial(spec, "failed", str(error), seconds=seconds, run=spec.key)
         if run.state != "finished":
             raise KeyboardInterrupt  # it stays, and goes on with the search
-        return self._told(spec, run, time.perf_counter() - begun)
+        return self._told(spec, run, watching.reason, time.perf_counter() - begun)
 
     def recipe_of(self, spec: TrialSpec) -> Recipe:
         """Return the recipe of a training.
@@ -195,7 +200,7 @@ class Trials:
                                                  maintain_order="left")  # fmt: skip
         return dataclasses.replace(manifest, table=table.select(manifest.table.columns))
 
-    def _told(self, spec: TrialSpec, run: Run, seconds: float) -> Trial:
+    def _told(self, spec: TrialSpec, run: Run, reason: str, seconds: float) -> Trial:
         history = run.history
         losses = history["val_loss"].to_list()
         best = history.best_epoch
@@ -203,12 +208,14 @@ class Trials:
         found = diagnosis.diagnose(facts_of_run(run), source=str(run.path))
         return Trial(
             spec,
-            "finished",
+            "stopped" if reason else "finished",
+            reason,
             value=float(history[self.column][best]),
             val_loss=float(losses[best]),
             guess_loss=guess_loss(run.manifest),
             num_validation=len(run.manifest.of_split("validation")),
             curve=tuple(losses),
+            values=tuple(history[self.column].to_list()),
             best_epoch=best,
             seconds=seconds,
             waiting=float(history["seconds_waiting"].sum()),
