@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from simulated_worlds import NOISE, World, base, climbed
 
@@ -57,6 +58,33 @@ def test_two_changes_that_help_are_both_kept_and_their_worth_is_told_at_the_end(
     worth = {each.name: each.mean for each in result.ablations}
     assert worth["twice as wide"] == pytest.approx(5 * NOISE, abs=2 * NOISE)
     assert all("Without it: -" in each.sentence for each in result.ablations)
+
+
+def test_what_was_kept_is_measured_again_in_pairs_that_had_no_say() -> None:
+    world = World(5, [({"model.width": 64}, 5.0)])
+    result = climbed(world)
+    deciding = [spec for spec in world.asked if not spec.quick and spec.seed < 1000]
+    fresh = [spec for spec in world.asked if not spec.quick and spec.seed >= 2000]
+    assert {spec.seed for spec in fresh} == {2000, 2001, 2002, 2003}
+    assert max(spec.seed for spec in deciding) < 8
+    assert "4 pairs that had no say show +0." in result.optimism
+
+
+def test_what_chance_added_to_a_kept_change_is_called_luck() -> None:
+    """Over many searches, fresh pairs show what a change is worth, and the deciding ones more."""
+    worth, promised = [], []
+    for number in range(60):
+        kept = climbed(World(number, [({"model.width": 64}, 2.0)]))
+        if kept.changes == {"model.width": 64}:
+            promised.append(next(e.mean for e in kept.attempts if e.verdict == "kept"))
+            worth.append(kept.ablations[0].mean)
+    assert len(worth) >= 30
+    assert np.mean(worth) == pytest.approx(2 * NOISE, abs=0.25 * NOISE)
+    assert np.mean(promised) > np.mean(worth)
+
+
+def test_a_search_that_keeps_nothing_has_nothing_to_flatter() -> None:
+    assert climbed(World(1)).optimism.startswith("No change was kept")
 
 
 def test_a_step_that_the_others_make_useless_is_told_at_the_end() -> None:
@@ -120,9 +148,18 @@ def test_what_the_curves_ask_for_comes_first_and_every_proposal_is_a_recipe() ->
     answers = [("overfitting", "model.dropout=[0.2, 0.2, 0.2]"), ("x", "model.width=0")]
     found = propose(recipe, answers, imbalance=5.0)
     assert found[0].changes == {"model.dropout": [0.2, 0.2, 0.2]}
+    assert found[0].name == "more dropout"
     assert "overfitting" in found[0].why
     assert all(change_recipe(recipe, each.changes) != recipe for each in found)
     assert len({str(dict(each.changes)) for each in found}) == len(found)
+
+
+def test_two_proposals_of_one_kind_have_two_names() -> None:
+    answers = [("slow", "train.learning_rate=0.002"), ("x", "model.dropout=[0.1, 0.1, 0.1]")]
+    names = [each.name for each in propose(base(), answers)]
+    assert "a higher learning rate" in names
+    assert "a higher learning rate (0.003)" in names
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("network", ["skin-binary", "ham10000", "chest-xray", "auto"])

@@ -35,7 +35,8 @@ _QUICK_SEED = 1000  # no quick training shares its seed with a whole one
 # counts: more than choosing the best of some epochs makes of chance (half a chi-square of the few
 # directions in which the outputs wander: Wilks 1938), and less than learning anything gains.
 _LEAST_LEARNED = 10.0
-_ABLATION_PAIRS = 4
+_FRESH_SEED = 2000  # nor is what kept a change what tells its worth at the end
+_FRESH_PAIRS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,15 @@ class Climbed:
         changes: Of the recipe it began with: what was kept, together.
         attempts: Every change that was tried, in order.
         ablations: What each kept change is worth at the end, measured by leaving it out.
+        optimism: How much of what the kept changes promised is seen again in pairs that decided
+            nothing, a sentence.
         ended: Why it went no further, a sentence.
     """
 
     changes: Mapping[str, Any]
     attempts: tuple[Attempt, ...]
     ablations: tuple[Attempt, ...]
+    optimism: str
     ended: str
 
 
@@ -69,6 +73,7 @@ class Ladder:
         higher_is_better: Of what the search is about; False of val_loss.
         imbalance: Images of the largest class over those of the smallest.
         told: Given each attempt as it is decided.
+        climbed: Told that nothing more is tried; what follows measures what was kept.
         kept: What was kept so far, in order.
         attempts: Decided so far.
         left: Of the error that the whole search may make.
@@ -79,6 +84,7 @@ class Ladder:
     higher_is_better: bool = False
     imbalance: float = 1.0
     told: Callable[[Attempt], None] | None = None
+    climbed: Callable[[], None] | None = None
     kept: list[Attempt] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     left: float = ERROR
@@ -91,12 +97,19 @@ class Ladder:
                 pass
         except _NoTime:
             ended = "The time is over."
+        if self.climbed is not None:
+            self.climbed()
+        afresh: list[float] = []
         ablations: list[Attempt] = []
         try:
+            if self.kept:
+                self._measure_afresh(afresh)
             ablations.extend(map(self._without, self.kept))
         except _NoTime:
-            ended += " None was left to measure what each kept change is worth at the end."
-        return Climbed(_together(self.kept), tuple(self.attempts), tuple(ablations), ended)
+            ended += " Too little was left to measure what each kept change is worth at the end."
+        optimism = telling.optimism_of(self.kept, afresh)
+        kept = _together(self.kept)
+        return Climbed(kept, tuple(self.attempts), tuple(ablations), optimism, ended)
 
     def _climbs(self) -> bool:
         """Try what may help on the present recipe until one change is kept; False where none is."""
@@ -194,14 +207,19 @@ class Ladder:
             self.told(attempt)
         return attempt
 
+    def _measure_afresh(self, gains: list[float]) -> None:
+        """Add what all kept changes gain together, in pairs that had no say in keeping them."""
+        for pair in range(_FRESH_PAIRS):
+            first, best = self._run([_fresh({}, pair), _fresh(_together(self.kept), pair)])
+            gains.append(self._gain(first, best))
+
     def _without(self, attempt: Attempt) -> Attempt:
         """Return what a kept change is worth beside the others, by leaving it out."""
         others = _together(each for each in self.kept if each is not attempt)
-        whole = _together(self.kept)
         gains = []
-        for pair in range(_ABLATION_PAIRS):
+        for pair in range(_FRESH_PAIRS):
             left_out, complete = self._run(
-                [TrialSpec(others, pair, pair), TrialSpec(whole, pair, pair)]
+                [_fresh(others, pair), _fresh(_together(self.kept), pair)]
             )
             gains.append(self._gain(left_out, complete))
         return telling.ablation_of(attempt, gains)
@@ -232,6 +250,10 @@ def _together(attempts: Iterable[Attempt]) -> dict[str, Any]:
     for attempt in attempts:
         together |= attempt.changes
     return together
+
+
+def _fresh(changes: Mapping[str, Any], pair: int) -> TrialSpec:
+    return TrialSpec(changes, _FRESH_SEED + pair, pair)
 
 
 def _mean(gains: Sequence[float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -16,6 +16,27 @@ _FEW_UNITS = 32
 _IMBALANCED = 1.5
 _LARGEST_BATCH = 128
 _FASTEST, _SLOWEST = 0.03, 3e-5  # learning rates
+_DIRECTIONS = {  # key: what more of it is called, and less
+    "train.learning_rate": ("a higher learning rate", "a lower learning rate"),
+    "train.epochs": ("more epochs", "fewer epochs"),
+    "model.dropout": ("more dropout", "less dropout"),
+    "model.width": ("twice as wide", "half as wide"),
+    "model.l2": ("a penalty of large weights", "a smaller penalty of large weights"),
+    "schedule.epochs": ("a slower decay", "a faster decay"),
+    "stop.patience": ("more patience", "less patience"),
+    "augment.width_shift": ("shifts sideways", "smaller shifts sideways"),
+    "augment.zoom": ("zoom", "less zoom"),
+    "augment.erasing": ("erased patches", "fewer erased patches"),
+}
+_NAMES: dict[tuple[str, object], str] = {
+    ("model.normalisation", "batch"): "batch normalisation",
+    ("schedule.kind", "cosine"): "cosine decay",
+    ("schedule.kind", None): "another schedule",
+    ("balance.class_weights", "balanced"): "class weights",
+    ("balance.class_weights", "none"): "no class weights",
+    ("balance.sampling", "all"): "every image once an epoch",
+    ("train.best", None): "best weights by another figure",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +77,40 @@ def propose(
     ]  # fmt: skip
     rungs = [each for turn in zip_longest(*kinds) for each in turn if each is not None]
     found: list[Proposal] = []
-    for each in (*_answering(answers), *rungs):
+    for each in (*_answering(recipe, answers), *rungs):
         known = [dict(other.changes) for other in found]
         if dict(each.changes) not in known and _differs(recipe, each):
-            found.append(each)
+            taken = any(other.name == each.name for other in found)
+            found.append(replace(each, name=_with_values(each)) if taken else each)
     return found
 
 
-def _answering(answers: Sequence[tuple[str, str]]) -> Iterator[Proposal]:
+def _with_values(proposal: Proposal) -> str:
+    """Return the name of one beside another of the same name."""
+    return f"{proposal.name} ({', '.join(map(str, proposal.changes.values()))})"
+
+
+def _answering(recipe: Recipe, answers: Sequence[tuple[str, str]]) -> Iterator[Proposal]:
     for code, change in answers:
-        yield Proposal(change, parse_changes([change]), f"the curves say {code}")
+        changes = parse_changes([change])
+        yield Proposal(_in_words(recipe, changes) or change, changes, f"the curves say {code}")
+
+
+def _in_words(recipe: Recipe, changes: Mapping[str, Any]) -> str:
+    """Return what an answer of the diagnosis is called; "" of one that has no name."""
+    (key, value), *_ = changes.items()
+    before = flat(recipe).get(key)
+    if key in _DIRECTIONS:
+        up, down = _DIRECTIONS[key]
+        return up if _size(value) > _size(before) else down
+    return _NAMES.get((key, value), _NAMES.get((key, None), ""))
+
+
+def _size(value: object) -> float:
+    """Return what orders two values of one key."""
+    if isinstance(value, (list, tuple)):
+        return sum(map(float, value))
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _balance(recipe: Recipe, imbalance: float) -> Iterator[Proposal]:

@@ -85,11 +85,8 @@ def ablation_of(attempt: Attempt, gains: Sequence[float]) -> Attempt:
         attempt: The one that is left out.
         gains: What the whole recipe gains over the one without it, two pairs or more.
     """
-    from scipy.special import stdtrit
-
+    mean, noise, reach = _spread(gains)
     count = len(gains)
-    mean, noise = float(np.mean(gains)), float(np.std(gains, ddof=1))
-    reach = float(stdtrit(count - 1, 0.975)) * noise / math.sqrt(count)
     said = f"Without it: {_signed(-mean)} ({_signed(-mean - reach)} to {_signed(-mean + reach)})"
     verdict: Decided = "undecided"
     if mean - reach > 0:
@@ -102,6 +99,46 @@ def ablation_of(attempt: Attempt, gains: Sequence[float]) -> Attempt:
         attempt.name, attempt.changes, "left out at the end", attempt.round, (), tuple(gains),
         verdict, said, mean, noise,
     )  # fmt: skip
+
+
+def optimism_of(kept: Sequence[Attempt], gains: Sequence[float]) -> str:
+    """Return how much of what was promised is seen again, a sentence.
+
+    A change is kept for the pairs in which it did well, so these flatter it (a winner's curse).
+    Pairs with seeds that decided nothing do not.
+
+    Args:
+        kept: The changes, with the mean of the pairs that kept each.
+        gains: Of all of them together over none of them, in pairs that had no say.
+    """
+    if not kept:
+        return "No change was kept, so no figure here is the best of many."
+    promised = sum(attempt.mean or 0.0 for attempt in kept)
+    said = f"The pairs that kept {_counted(len(kept))} promised a gain of {promised:.4f}"
+    known = [gain for gain in gains if math.isfinite(gain)]
+    if len(known) < 2:
+        return (
+            f"{said}; there was no time for pairs of other seeds, which would show less by what "
+            "was luck in the choice."
+        )
+    mean, _, reach = _spread(known)
+    return (
+        f"{said}; {len(known)} pairs that had no say show {_signed(mean)} "
+        f"({_signed(mean - reach)} to {_signed(mean + reach)}), so about "
+        f"{max(promised - mean, 0.0):.4f} of it was luck in the choice. Rely on the second figure."
+    )
+
+
+def _spread(gains: Sequence[float]) -> tuple[float, float, float]:
+    """Return mean, noise of one pair, and how far the 95 % interval of the mean reaches."""
+    from scipy.special import stdtrit
+
+    mean, noise = float(np.mean(gains)), float(np.std(gains, ddof=1))
+    return mean, noise, float(stdtrit(len(gains) - 1, 0.975)) * noise / math.sqrt(len(gains))
+
+
+def _counted(changes: int) -> str:
+    return "one change" if changes == 1 else f"{changes} changes"
 
 
 def _known(value: float) -> float | None:
