@@ -45,7 +45,7 @@ def tuned(
 ) -> tuple[sl.Tuning, Lines]:
     lines = Lines()
     out = tmp_path_factory.mktemp("search") / "one"
-    return sl.tune(photos, out=out, progress=lines, **settings), lines
+    return sl.tune(photos, out=out, retrain=True, progress=lines, **settings), lines
 
 
 def trained_keys(folder: Path) -> dict[str, str]:
@@ -90,6 +90,38 @@ def test_no_trial_reads_a_test_image_or_trains_on_its_own_fold(
         assert not validation & set(manifest.of_split("train")["record_id"])
         assert folds.setdefault(trial.spec.fold, validation) == validation
     assert len(folds) >= 3
+
+
+def test_each_training_is_a_row_of_the_table_and_has_a_report(
+    tuned: tuple[sl.Tuning, Lines],
+) -> None:
+    tuning, lines = tuned
+    rows = [line for line in lines.said if line.endswith(" epochs   time  changes")]
+    assert len(rows) == 1
+    numbered = [line for line in lines.said if line[:5].strip().isdigit()]
+    assert len(numbered) == len(tuning.trials)
+    assert "as it is" in numbered[0]
+    for trial in tuning.trials:
+        assert (Path(tuning.folder) / "trials" / trial.run / "report.html").exists()
+
+
+def test_the_best_recipe_is_trained_on_train_and_validation_together(
+    tuned: tuple[sl.Tuning, Lines],
+) -> None:
+    folder = Path(tuned[0].folder)
+    run = sl.open_run(folder / "retrained")
+    given = sl.open_run(folder / "trials" / tuned[0].trials[0].run).manifest
+    pool = {*given.of_split("train")["record_id"], *given.of_split("validation")["record_id"]}
+    assert set(run.manifest.of_split("train")["record_id"]) == pool
+    assert not len(run.manifest.of_split("validation"))
+    assert set(run.manifest.of_split("test")["record_id"]) == set(
+        given.of_split("test")["record_id"]
+    )
+    assert run.state == "finished"
+    assert "val_loss" not in run.history.table.columns
+    assert run.history.best_epoch == len(run.history) - 1
+    evaluated = sl.evaluate(run, split="test", progress=sl.Silent())
+    assert evaluated.count == len(given.of_split("test"))
 
 
 def test_going_on_with_a_finished_search_trains_nothing_again(

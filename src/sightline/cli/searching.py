@@ -10,6 +10,7 @@ import typer
 import sightline
 from sightline.cli import console, options
 from sightline.records.trials import Tuning
+from sightline.workflow.sharing import end_with_parent
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,11 +30,17 @@ def tune(
         typer.Option(help="val_loss, or a metric of validation: f1, auc, balanced_accuracy ..."),
     ] = "val_loss",
     minutes: Annotated[
-        float, typer.Option(help="All trainings together may take so long; 0 for no limit.")
+        float, typer.Option(help="Its trainings may take so long; 0 for no limit.")
     ] = 0.0,
     trials: Annotated[
         int, typer.Option(help="There may be so many trainings; 0 for no limit.")
     ] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that train at the same time; 1 without.")
+    ] = 0,
+    retrain: Annotated[
+        bool, typer.Option(help="Train the best recipe on train and validation together as well.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the search; by default runs/tune-DATE-TIME.")
     ] = None,
@@ -56,6 +63,7 @@ def tune(
     as_json: options.Json = False,
 ) -> None:
     """Search for a better recipe: one change at a time, kept only where pairs confirm it."""
+    end_with_parent()
     if out is None and resume is None:
         options.refuse_among_images(data, train, validation, test)
     tuning = sightline.tune(
@@ -65,6 +73,8 @@ def tune(
         objective=objective,
         minutes=minutes,
         trials=trials,
+        workers=workers,
+        retrain=retrain,
         out=out,
         resume=resume,
         cache=cache,
@@ -82,10 +92,13 @@ def _show(tuning: Tuning) -> None:
     for each in tuning.ablations:
         console.show(f"{each.name.capitalize()}. {each.sentence}")
     console.show(tuning.ended)
-    if tuning.first and tuning.best and tuning.best.value is not None:
+    console.show(tuning.optimism)
+    if tuning.changes and tuning.first and tuning.best and tuning.best.value is not None:
         console.show(
             f"{tuning.objective}: {tuning.first.value:.4f} ({tuning.recipe}) to "
             f"{tuning.best.value:.4f} (best)"
         )
+    if tuning.best:
+        console.show(f"Best run: {Path(tuning.folder) / 'trials' / tuning.best.run}")
     console.show(f"Best recipe: {Path(tuning.folder) / 'best.toml'}")
     console.show(f"Page: {Path(tuning.folder) / 'tune.html'}")

@@ -12,12 +12,13 @@ from sightline.recipes.loading import (
     parse_changes,
 )
 from sightline.recipes.planning import resolve_length, resolve_shape
-from sightline.recipes.schema import APPLICATIONS, NETWORKS, OWN, Recipe
+from sightline.recipes.schema import APPLICATIONS, EVERY_EPOCH, NETWORKS, OWN, Recipe
 from sightline.recipes.sections import AugmentSection, Normalisation, TrainSection
 
 __all__ = [
     "APPLICATIONS",
     "BUILTIN_NAMES",
+    "EVERY_EPOCH",
     "NETWORKS",
     "OWN",
     "AugmentSection",

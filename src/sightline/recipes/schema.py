@@ -45,6 +45,7 @@ _ONLY_FOR = {  # key: what decides whether it has an effect, and with which valu
     "train.weight_decay": ("optimizer", ("adamw", "sgd", "lion")),
 }
 APPLICATIONS = "applications/"  # before the name of a network of keras.applications
+EVERY_EPOCH = "epoch"  # of train.best: each is better than the one before
 OWN = "own"  # the network of a model that was given as an object
 
 
@@ -114,10 +115,16 @@ class Recipe(Section):
             )
         return self
 
+    @property
+    def needs_validation(self) -> bool:
+        """Whether validation images decide something in training."""
+        followed = [self.train.best] + [self.stop.monitor] * bool(self.stop.patience)
+        return self.schedule.kind == "plateau" or any(map(_of_validation, followed))
+
     def _refuse_what_is_not_measured(self) -> None:
         """Refuse to follow a figure of the training images that nobody takes."""
         for name, column in (("train.best", self.train.best), ("stop.monitor", self.stop.monitor)):
-            of_training = not column.startswith("val_") and column != "loss"
+            of_training = not _of_validation(column) and column not in ("loss", EVERY_EPOCH)
             if of_training and column not in self.train.metrics:
                 raise ValueError(
                     f"{name} {column!r} is a figure of the training images that is not among "
@@ -183,3 +190,7 @@ class Recipe(Section):
             for field in type(section).model_fields
             if getattr(section, field) == "auto"
         ]
+
+
+def _of_validation(column: str) -> bool:
+    return column.startswith("val_")

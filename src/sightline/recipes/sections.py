@@ -200,7 +200,8 @@ class TrainSection(Section):
             "auto" by the number of steps. When on, validation, best weights and `last` are those
             of the average; the trained weights are validated beside it, as "raw_val_loss".
         best: Which column chooses the best weights: of validation, or (to see how far a network
-            can be fitted) of training.
+            can be fitted) of training; "epoch": the last ones are the best, which needs no
+            validation images.
         metrics: Reported for training and validation, beside loss.
         minutes: Wall-clock budget that an "auto" number of epochs is planned for.
         log_to: Where each epoch is logged as well, beside TensorBoard's events: "mlflow" (SQLite in
@@ -219,7 +220,7 @@ class TrainSection(Section):
     accumulate: Count = 1
     label_smoothing: Share = 0.0
     weight_average: Share | Auto = 0.0
-    best: Column = "val_loss"
+    best: Column | Literal["epoch"] = "val_loss"
     metrics: tuple[MetricName, ...] = ("accuracy",)
     minutes: Positive = 10.0
     log_to: tuple[Literal["mlflow", "wandb"], ...] = ()

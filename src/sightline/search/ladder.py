@@ -28,6 +28,7 @@ Ask = Callable[[Sequence[TrialSpec], Watch | None], list[Trial] | None]
 
 FOLDS = 10  # the last two for quick pairs, the others for whole ones
 ERROR = 0.02  # of a whole search
+FRESH_PAIRS = 4  # at the end, which had no say
 _SHARE = 0.4  # of the error that is left, for each change that is put to the test
 _LEAST_ERROR = 0.001  # with less, eight pairs show nothing but the obvious
 _QUICK_SEED = 1000  # no quick training shares its seed with a whole one
@@ -36,7 +37,6 @@ _QUICK_SEED = 1000  # no quick training shares its seed with a whole one
 # directions in which the outputs wander: Wilks 1938), and less than learning anything gains.
 _LEAST_LEARNED = 10.0
 _FRESH_SEED = 2000  # nor is what kept a change what tells its worth at the end
-_FRESH_PAIRS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Ladder:
 
     def _measure_afresh(self, gains: list[float]) -> None:
         """Add what all kept changes gain together, in pairs that had no say in keeping them."""
-        for pair in range(_FRESH_PAIRS):
+        for pair in range(FRESH_PAIRS):
             first, best = self._run([_fresh({}, pair), _fresh(_together(self.kept), pair)])
             gains.append(self._gain(first, best))
 
@@ -217,7 +217,7 @@ class Ladder:
         """Return what a kept change is worth beside the others, by leaving it out."""
         others = _together(each for each in self.kept if each is not attempt)
         gains = []
-        for pair in range(_FRESH_PAIRS):
+        for pair in range(FRESH_PAIRS):
             left_out, complete = self._run(
                 [_fresh(others, pair), _fresh(_together(self.kept), pair)]
             )

@@ -58,7 +58,9 @@ def fit(
             opened.enter_context(_stream(index, plan, "train", log, share=share))
             for share in plan.recipe.data.grow or (1.0,)
         ]
-        validation = opened.enter_context(_stream(index, plan, "validation", log))
+        validation = None
+        if len(plan.manifest.of_split("validation")):
+            validation = opened.enter_context(_stream(index, plan, "validation", log))
         outcome = training.fit(
             model,
             train=train,

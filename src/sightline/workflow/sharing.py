@@ -150,11 +150,15 @@ def _with_threads(count: int) -> Mapping[str, str]:
     return {**os.environ, **given, _PARENT: str(os.getpid())}
 
 
+def is_worker() -> bool:
+    """Say whether this process works for another one, which brings things to their end."""
+    return os.environ.get(_PARENT) == str(os.getppid())
+
+
 def end_with_parent() -> None:
     """End this process as Ctrl-C does, once the one that it works for is gone; else do nothing."""
-    parent = int(os.environ.get(_PARENT, "0"))
-    if parent and os.getppid() == parent:
-        Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if is_worker():
+        Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:

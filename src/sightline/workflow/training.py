@@ -252,11 +252,12 @@ def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
     """Return the manifest with the splits it has and those it lacks."""
     shares = splits.SplitShares(validation=recipe.data.validation, test=recipe.data.test)
     completed = splits.complete(manifest, shares, seed=recipe.seed)
-    if not len(completed.of_split("validation")):
+    if not len(completed.of_split("validation")) and recipe.needs_validation:
         raise DataError(
             f"{manifest.root} has no validation images, which choose the best weights, and the "
             f"recipe takes a share of {recipe.data.validation:g} out of train for them. "
-            "Give a validation folder, or set data.validation above 0."
+            "Give a validation folder, or set data.validation above 0. (To train on all images, "
+            "with nothing left to measure by: --set train.best=epoch --set stop.patience=0.)"
         )
     return completed
 

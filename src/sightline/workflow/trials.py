@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -17,7 +18,7 @@ from sightline.data import splits
 from sightline.errors import DataError, RecipeError, RunError
 from sightline.judging import diagnosis
 from sightline.learning.models import backend
-from sightline.progress import Progress, Silent
+from sightline.progress import Silent
 from sightline.recipes import Recipe, change_recipe
 from sightline.records import Audit, Manifest
 from sightline.records.trials import Trial, TrialSpec, Watch
@@ -49,7 +50,7 @@ class Trials:
         column: Of the history that they are compared by: "val_loss", "val_f1" ...
         seconds: What all trainings together may take; 0 for no limit.
         most: How many there may be; 0 for no limit.
-        progress: Where lines and bars go.
+        told: Called after each training that is done here.
     """
 
     def __init__(
@@ -61,12 +62,12 @@ class Trials:
         column: str = "val_loss",
         seconds: float = 0.0,
         most: int = 0,
-        progress: Progress,
     ) -> None:
         """Make the folder of the trials; train nothing yet."""
         self.folder, self.plan, self.audited = folder, plan, audited
         self.column, self.seconds, self.most = column, seconds, most
-        self.progress, self._reserved = progress, 0.0
+        self.told: Callable[[], None] = lambda: None
+        self._reserved = 0.0
         (folder / "trials").mkdir(parents=True, exist_ok=True)
 
     def __call__(
@@ -96,6 +97,9 @@ class Trials:
         def done(key: str) -> Trial:
             trial = self.train(wanted[key], watch)
             runs.write_sealed(folder / f"{key}.json", {"trial": trial.to_dict()})
+            # Nobody goes on with it, and they are two thirds of what a run takes on disk.
+            shutil.rmtree(folder / key / "checkpoints", ignore_errors=True)
+            self.told()
             return trial
 
         return sharing.in_turn(folder, list(wanted), self.known, done, goes_on=goes_on)

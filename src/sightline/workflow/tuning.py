@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +13,19 @@ from sightline import runs
 from sightline.data.sources import SourceOptions
 from sightline.errors import RecipeError, RunError
 from sightline.judging import reports
-from sightline.progress import Progress, Shown
+from sightline.progress import Progress, Shown, Silent
 from sightline.recipes import Recipe, change_recipe, dump_recipe, load_recipe
 from sightline.records import Manifest
 from sightline.records.trials import Attempt, Trial, TrialSpec, Tuning
-from sightline.search import Climbed, Ladder
-from sightline.workflow import gate
+from sightline.search import FRESH_PAIRS, Climbed, Ladder, rules_of_thumb
+from sightline.workflow import gate, sharing
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
+from sightline.workflow.judging import evaluate
+from sightline.workflow.reporting import report
+from sightline.workflow.retraining import retrained
 from sightline.workflow.training import planned
+from sightline.workflow.trial_rows import TrialRows
 from sightline.workflow.trials import Trials
 
 if TYPE_CHECKING:
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
 Strategy = Literal["ladder"]
 _FIRST_RUNG = "basic"
 _ABOUT = "search.json"
+_LAST_PART = 4  # of the time is kept back at most for what is measured at the end
+_LOOK = 1.0  # s, between two looks at what the workers did
 _METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc")
 
 
@@ -40,6 +48,8 @@ def tune(
     objective: str = "val_loss",
     minutes: float = 0.0,
     trials: int = 0,
+    workers: int = 0,
+    retrain: bool = False,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     cache: bool = True,
@@ -64,11 +74,15 @@ def tune(
         strategy: "ladder".
         objective: "val_loss", or a metric of validation: "accuracy", "balanced_accuracy",
             "precision", "recall", "f1", "auc".
-        minutes: All trainings together may take so long; 0 for no limit.
+        minutes: Its trainings may take so long; 0 for no limit.
         trials: There may be so many trainings; 0 for no limit.
+        workers: Processes that train at the same time, each on processors of its own; 0 as before
+            it was cut off, else 1: in this process, on all processors.
+        retrain: Train the best recipe once more at the end, on train and validation together, in
+            the folder's `retrained`. Nothing is left that could measure it but the test split.
         out: A folder that does not exist yet; by default runs/tune-DATE-TIME.
-        resume: The folder of a search that was cut off; of the rest, `minutes` and `trials` may
-            be given as well, in place of those that it had.
+        resume: The folder of a search that was cut off; of the rest, `minutes`, `trials`,
+            `workers` and `retrain` may be given as well, in place of those that it had.
         cache: As `train`.
         allow_leak: As `train`.
         progress: Where lines go; by default to the terminal or notebook.
@@ -78,11 +92,11 @@ def tune(
         DataError: As `train`.
         RecipeError: As `train`; or there is no such objective, or a limit is below 0.
         RunError: `out` holds something already, `resume` holds no search, or the very first
-            training failed.
+            training failed, or a worker.
         SetupError: As `train`.
     """
     shown = progress or Shown()
-    limits = Limits(minutes, trials)
+    limits = Limits(minutes, trials, workers)
     if resume is not None:
         _refuse_beside_resume({"data": data, "recipe": recipe, "out": out, **source})
         study = _Study.again(Path(resume), limits)
@@ -93,7 +107,10 @@ def tune(
         runs.check_new(path)
         manifest = manifest_of(data, source)
         study = _Study(path, manifest, chosen, strategy, objective, limits)
-    return study.search(shown, cache=cache, allow_leak=allow_leak)
+    tuning = study.search(shown, cache=cache, allow_leak=allow_leak)
+    if retrain and not sharing.is_worker():
+        retrained(tuning, study.manifest, cache=cache, progress=shown)
+    return tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +118,23 @@ class Limits:
     """How far a search may go.
 
     Attributes:
-        minutes: Of all trainings together; 0 for no limit.
+        minutes: That its trainings take; 0 for no limit.
         trials: Trainings; 0 for no limit.
+        workers: Processes; 0 for what it had before, else 1.
     """
 
     minutes: float = 0.0
     trials: int = 0
+    workers: int = 0
 
     def __post_init__(self) -> None:
-        if self.minutes < 0 or self.trials < 0:
-            raise RecipeError(
-                f"minutes and trials must be 0 (no limit) or more, got {self.minutes} and "
-                f"{self.trials}"
-            )
+        for name in self.__slots__:
+            if getattr(self, name) < 0:
+                raise RecipeError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+    def over(self, before: Mapping[str, Any]) -> Limits:
+        """Return these, and those from before where none are given."""
+        return Limits(**{name: getattr(self, name) or before[name] for name in self.__slots__})
 
 
 @dataclass(slots=True)
@@ -146,7 +167,7 @@ class _Study:
         if not (path / _ABOUT).exists():
             raise RunError(f"{path} holds no search to go on with. Begin one: sightline tune DATA")
         about = runs.read_json(path / _ABOUT)
-        known = Limits(limits.minutes or about["minutes"], limits.trials or about["trials"])
+        known = limits.over(about)
         manifest = Manifest.load(path / "manifest.parquet")
         recipe = load_recipe(path / "recipe.toml")
         return cls(path, manifest, recipe, about["strategy"], about["objective"], known)
@@ -156,40 +177,71 @@ class _Study:
         audited = audit(self.manifest, mute=self.recipe.audit.mute, progress=progress)
         plan = planned(audited, self.recipe, None, cached=cache, allow_leak=allow_leak)
         self._begin(plan)
+        workers = max(self.limits.workers, 1)
         trials = Trials(
             self.path, plan, audited, column=_column(self.objective),
-            seconds=60 * self.limits.minutes, most=self.limits.trials, progress=progress,
+            seconds=60 * self.limits.minutes * workers, most=self.limits.trials,
         )  # fmt: skip
+        with progress.step("search", int(trials.seconds) or trials.most or None) as step:
+            rows = TrialRows(trials, progress, step, self.objective)
+            trials.told = rows.add_new
+            if workers > 1 and not sharing.is_worker():
+                self._share(workers, rows)
+            first, climbed = self._climbed(plan, trials, progress)
+            best = trials.now(TrialSpec(climbed.changes))
+        tuning = self._tuning(plan, climbed, trials.all(), first, best)
+        if not sharing.is_worker():
+            self._write(plan, tuning, progress)
+        return tuning
+
+    def _climbed(self, plan: Plan, trials: Trials, progress: Progress) -> tuple[Trial, Climbed]:
+        """Return the first training, and what the ladder came to.
+
+        Raises:
+            RunError: The first one failed.
+        """
         first = trials.now(TrialSpec())
         if first.value is None:
             raise RunError(f"the first training failed, so nothing can be compared: {first.reason}")
-        progress.say(f"{plan.recipe.name}: {self.objective} {first.value:.4f}")
-        trials.reserve(first.seconds)  # for the best one, at the end
+        last = first.seconds  # for the best one, on the split that the images came with
+        wanted = last * (1 + 2 * FRESH_PAIRS)
+        trials.reserve(min(wanted, max(last, trials.seconds / _LAST_PART)))
         climbed = Ladder(
             plan.recipe, trials,
             higher_is_better=self.objective != "val_loss",
             imbalance=plan.facts.imbalance,
             told=lambda attempt: progress.say(_in_words(attempt)),
+            climbed=lambda: trials.reserve(last),
         ).climb()  # fmt: skip
-        best = trials.now(TrialSpec(climbed.changes))
-        return self._kept(plan, climbed, trials.all(), first, best)
+        return first, climbed
+
+    def _share(self, workers: int, rows: TrialRows) -> None:
+        """Have worker processes do all trainings; what one that fails leaves is done here."""
+        command = ["tune", "--resume", str(self.path)]
+        with sharing.workers(command, workers, self.path) as started:
+            while any(each.runs for each in started):
+                rows.add_new()
+                time.sleep(_LOOK)
+            for each in started:
+                each.refuse_failure()
+        rows.add_new()
 
     def _begin(self, plan: Plan) -> None:
         """Write what it goes on with, wherever it is cut off."""
         runs.make_folder(self.path)
         about = {
             "strategy": self.strategy, "objective": self.objective,
-            "minutes": self.limits.minutes, "trials": self.limits.trials,
+            **dataclasses.asdict(self.limits),
         }  # fmt: skip
         if not (self.path / _ABOUT).exists():
             runs.write_content(self.path / "recipe.toml", dump_recipe(plan.recipe))
             runs.save_manifest(plan.manifest, self.path / "manifest.parquet")
         runs.write_sealed(self.path / _ABOUT, about)
 
-    def _kept(
+    def _tuning(
         self, plan: Plan, climbed: Climbed, trials: Sequence[Trial], first: Trial, best: Trial
     ) -> Tuning:
-        tuning = Tuning(
+        return Tuning(
             folder=str(self.path),
             strategy=self.strategy,
             objective=self.objective,
@@ -202,12 +254,41 @@ class _Study:
             best=best,
             ended=climbed.ended,
             seconds=sum(trial.seconds for trial in trials),
+            optimism=climbed.optimism,
         )
-        recipe = change_recipe(plan.recipe, {**climbed.changes, "name": "tuned"})
+
+    def _write(self, plan: Plan, tuning: Tuning, progress: Progress) -> None:
+        recipe = change_recipe(plan.recipe, {**tuning.changes, "name": "tuned"})
         runs.write_content(self.path / "best.toml", dump_recipe(recipe))
         runs.write_json(self.path / "tuning.json", tuning.to_dict())
-        runs.write_content(self.path / "tune.html", reports.render_tuning(tuning))
-        return tuning
+        self._report_trials(tuning, progress)
+        page = reports.render_tuning(tuning, thumb=_thumb(plan))
+        runs.write_content(self.path / "tune.html", page)
+
+    def _report_trials(self, tuning: Tuning, progress: Progress) -> None:
+        """Write the report of each training that has none; the first and the best are judged too.
+
+        On validation images alone: a search looks at no other.
+        """
+        judged = {each.run for each in (tuning.first, tuning.best) if each is not None}
+        paths = [self.path / "trials" / trial.run for trial in tuning.trials if trial.curve]
+        missing = [path for path in paths if not (path / "report.html").exists()]
+        with progress.step("reports", len(missing)) as step:
+            for path in missing:
+                if path.name in judged:
+                    evaluate(path, split="validation", progress=Silent())
+                report(path, progress=Silent())
+                step.advance()
+
+
+def _thumb(plan: Plan) -> dict[str, int]:
+    """Return what rules of thumb say of the hidden layer, where the network has one."""
+    model, size = plan.recipe.model, plan.recipe.data.image_size
+    if model.network != "basic" or not model.dense or "auto" in (size, model.blocks, model.width):
+        return {}
+    height, width = (side // 2 ** int(model.blocks) for side in size)
+    filters = int(model.width) * 2 ** (int(model.blocks) - 1)
+    return rules_of_thumb(height * width * filters, len(plan.manifest.class_names))
 
 
 def _about(recipe: Recipe, objective: str) -> Recipe:

@@ -6,6 +6,7 @@ keeps no exact state; so the loop is ours, and the step inside stays Keras'.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def fit(
     model: keras.Model,
     *,
     train: Sequence[Stream],
-    validation: Stream,
+    validation: Stream | None,
     keeper: Keeper,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
@@ -75,7 +76,8 @@ def fit(
         model: Compiled.
         train: One stream, or several of the same records and growing images, each for an equal
             part of the epochs.
-        validation: In manifest order, without augmentation.
+        validation: In manifest order, without augmentation; None where there are no such images:
+            there are no figures of them.
         keeper: Has the recipe and writes into the run folder.
         callbacks: The user's.
         progress: Where bars and lines go.
@@ -91,7 +93,7 @@ def fit(
     assert recipe.train.epochs != "auto", "the recipe is resolved before training"
     steps = len(train[0])
     listeners = Listeners.of(callbacks, model, recipe, steps, progress)
-    standing = Standing.of(recipe, steps, len(validation.class_names))
+    standing = Standing.of(recipe, steps, len(train[0].class_names))
     assert len(train) == len(standing.sizes), "a stream for each size that the recipe asks for"
     judged = Validation(validation, listeners, recipe, keeper.run)
     loop = _Loop(model, tuple(train), judged, keeper, listeners, progress, standing, recipe)
@@ -165,7 +167,7 @@ class _Loop:
             self._thaw()
         if not standing.batch:
             self.listeners.to_keras.on_epoch_begin(standing.epoch)
-        total = len(train) + len(self.validation.stream) * (1 + self.model.optimizer.use_ema)
+        total = len(train) + self.validation.batches * (1 + self.model.optimizer.use_ema)
         with self.progress.step(f"epoch {standing.epoch + 1}/{epochs}", total) as step:
             step.advance(standing.batch)
             row = self._validated(step) if self._train(step) else None
@@ -174,7 +176,7 @@ class _Loop:
         lowered = self._epoch_done(row)
         for line in telling.epoch_in_words(row, epochs, standing.best.wait == 0):
             self.progress.say(line)
-        faults = [*train.faults.values(), *self.validation.stream.faults.values()]
+        faults = [*train.faults.values(), *self.validation.faults.values()]
         telling.say_faults(faults, self.told, self.progress)
         followed = [standing.best.column] + [standing.stop.column] * bool(self.recipe.stop.patience)
         telling.say_unknown(row, followed, self.told, self.progress)
@@ -193,17 +195,18 @@ class _Loop:
         row = telling.describe(standing, self.train, self.recipe, self.model)
         raw: dict[str, float] = {}
         if self.model.optimizer.use_ema:
-            raw = self.validation.judge_raw(self.model, standing.epoch, step, request)
-            if not raw:
+            found = self.validation.judge_raw(self.model, standing.epoch, step, request)
+            if found is None:
                 return None
+            raw = found
         with averaged_weights(self.model):
             validated = self.validation.judge(self.model, standing.epoch, step, request)
-            if not validated:
+            if validated is None:
                 return None
             row |= validated | raw | telling.costs(standing.tally, self._seconds())
             row |= {
                 "faults": len(self.train.faults),
-                "val_faults": len(self.validation.stream.faults),
+                "val_faults": len(self.validation.faults),
             }
             improved = standing.best.better(row[standing.best.column])
             self.keeper.epoch_done(self.model, row, best=improved)
@@ -219,8 +222,8 @@ class _Loop:
         share = freezing.share_of_rate(self.recipe, standing.epoch + 1)
         lowered = ""
         if standing.counts():
-            lowered = standing.rate.epoch_done(row["val_loss"], share=share)
-            standing.stop.better(row[standing.stop.column])
+            lowered = standing.rate.epoch_done(row.get("val_loss", math.nan), share=share)
+            standing.stop.better(row.get(standing.stop.column, math.nan))
         standing.epoch_done(self._seconds())
         self.latest = row
         told = {name: value for name, value in row.items() if name != "epoch"}  # as Keras' logs

@@ -164,7 +164,7 @@ def epoch_in_words(row: Mapping[str, Any], epochs: int, improved: bool) -> tuple
         epochs: Of the whole training.
         improved: Whether it is the best so far.
     """
-    columns = []
+    columns = [] if "val_loss" in row else ["loss"]
     for name in row:
         if name.startswith("val_") and name != "val_faults":
             columns += [each for each in (name.removeprefix("val_"), name) if each in row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.stream import Stream
+from sightline.data.stream import Fault, Stream
 from sightline.judging import evaluation
 from sightline.learning.prediction import Scored, score
 from sightline.learning.training import diverging, telling
@@ -27,25 +28,37 @@ class Validation:
     """What a model is validated on, and how.
 
     Attributes:
-        stream: In manifest order, without augmentation.
+        stream: In manifest order, without augmentation; None where there are no such images.
         listeners: Who is told.
         recipe: Names the metrics.
         run: The run folder, for what is said of outputs that are no numbers.
     """
 
-    stream: Stream
+    stream: Stream | None
     listeners: Listeners
     recipe: Recipe
     run: Path
 
+    @property
+    def batches(self) -> int:
+        """How many there are."""
+        return 0 if self.stream is None else len(self.stream)
+
+    @property
+    def faults(self) -> Mapping[int, Fault]:
+        """What could not be read."""
+        return {} if self.stream is None else self.stream.faults
+
     def judge(
         self, model: keras.Model, epoch: int, step: Step, request: StopRequest
-    ) -> dict[str, float]:
-        """Return val_loss and the metrics; nothing when asked to stop.
+    ) -> dict[str, float] | None:
+        """Return val_loss and the metrics, none without images; None: asked to stop.
 
         Raises:
             RunError: An output of the model is no number.
         """
+        if self.stream is None:
+            return {}
         to_keras = self.listeners.to_keras
         to_keras.on_test_begin()
         found = self._outputs(model, epoch, step, request, told=True)
@@ -55,23 +68,26 @@ class Validation:
             logs = {"loss": evaluation.cross_entropy(*found)}
             logs |= evaluation.validation_scores(*found, columns)
         to_keras.on_test_end(logs)
-        return {f"val_{name}": value for name, value in logs.items()}
+        return {f"val_{name}": value for name, value in logs.items()} or None
 
     def judge_raw(
         self, model: keras.Model, epoch: int, step: Step, request: StopRequest
-    ) -> dict[str, float]:
-        """Return the val_loss of trained weights whose average is judged; nothing: stop.
+    ) -> dict[str, float] | None:
+        """Return the val_loss of trained weights whose average is judged; None: stop.
 
         Raises:
             RunError: An output of the model is no number.
         """
+        if self.stream is None:
+            return {}
         found = self._outputs(model, epoch, step, request, told=False)
-        return {"raw_val_loss": evaluation.cross_entropy(*found)} if found else {}
+        return {"raw_val_loss": evaluation.cross_entropy(*found)} if found else None
 
     def _outputs(
         self, model: keras.Model, epoch: int, step: Step, request: StopRequest, *, told: bool
     ) -> _Outputs | None:
         """Return (N, K) probabilities and (N,) labels of what can be read; None: stop."""
+        assert self.stream is not None, "there is something to predict"
         to_keras = self.listeners.to_keras
         probabilities, labels = [], []
         scores = score(model, self.stream)
@@ -90,6 +106,7 @@ class Validation:
         return np.concatenate(probabilities), np.concatenate(labels)
 
     def _refuse_no_numbers(self, scored: Scored, epoch: int) -> None:
+        assert self.stream is not None, "it was predicted"
         # Weights may have a NaN or infinity that no objective of a step has shown.
         wrong = ~np.isfinite(scored.probabilities).all(axis=1) & scored.readable
         if wrong.any():
