@@ -507,7 +507,9 @@ def test_a_damaged_run_is_named_and_hides_no_other(
 
 
 def test_recipes_are_listed(here: Path) -> None:
-    assert list(shown_json("recipes")) == ["auto", "basic", "chest-xray", "ham10000", "skin-binary"]
+    assert list(shown_json("recipes")) == [
+        "auto", "basic", "chest-xray", "ham10000", "skin-binary", "transfer",
+    ]  # fmt: skip
 
 
 def test_a_printed_recipe_can_be_used(here: Path) -> None:

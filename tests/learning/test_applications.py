@@ -23,6 +23,7 @@ from sightline.learning.training.standing import Standing
 from sightline.learning.training.telling import end_in_words
 from sightline.recipes import Recipe, load_recipe
 from sightline.records import ModelSummary
+from tiny_backbone import tiny
 
 NAMES = [name for name in dir(keras.applications) if name[0].isupper()]
 FAMILIES = sorted({applications.family(getattr(keras.applications, name)) for name in NAMES})
@@ -37,21 +38,6 @@ FROZEN: dict[str, Any] = {
     "schedule.kind": "constant",
     "train.weight_decay": 0.0,
 }
-
-
-def tiny(
-    *, include_top: bool, weights: None, pooling: str, input_shape: tuple[int, int, int]
-) -> keras.Model:
-    """Stand where a network of keras.applications does, and be built in no time."""
-    assert (include_top, weights, pooling) == (False, None, "avg")
-    inputs = keras.Input(input_shape)
-    x = layers.Conv2D(4, 3, use_bias=False)(inputs)
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.5)(x))
-    x = layers.Dropout(0.2)(x)
-    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x), name="tiny")
-
-
-tiny.__module__ = "keras.src.applications.mobilenet"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,7 +91,7 @@ def test_pixels_turned_into_bgr_are_kept_in_an_h5_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "lost"),
-    [("VGG16", ""), ("ResNet50", ""), ("MobileNetV3Small", "Add, Multiply"), ("ConvNeXtTiny", "A")],
+    [("VGG16", ""), ("ResNet50", ""), ("MobileNetV3Small", ""), ("ConvNeXtTiny", "LayerScale")],
 )
 def test_an_h5_file_that_is_written_opens(name: str, lost: str, tmp_path: Path) -> None:
     model = networks.build(recipe_for(name, **{"data.image_size": (32, 32)}), 2)

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 import sightline as sl
 from listening_lines import Lines
 from sightline.records import Trial
+from tiny_backbone import tiny
 
 MakePhotos = Callable[..., Path]
 Settings = Mapping[str, Any]
@@ -182,7 +184,7 @@ def test_a_training_that_fails_is_told_with_its_reason(
     ("wrong", "error", "said"),
     [
         ({"objective": "beauty"}, sl.RecipeError, "there is no objective 'beauty'"),
-        ({"minutes": -1}, sl.RecipeError, "0 \\(no limit\\) or more"),
+        ({"minutes": -1}, sl.RecipeError, "minutes must be 0 or more, got -1"),
         ({"resume": "nowhere"}, sl.RunError, "holds no search"),
     ],
 )
@@ -193,3 +195,27 @@ def test_wrong_use_is_refused_before_anything_is_trained(
     with pytest.raises(error, match=said):
         sl.tune(**given, **wrong, progress=sl.Silent())
     assert not (tmp_path / "x").exists()
+
+
+def test_transfer_takes_part_with_weights_of_the_users_own(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head learns alone at first, also in a short training; then all of it."""
+    monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
+    weights = tmp_path / "tiny.weights.h5"
+    backbone = tiny(include_top=False, weights=None, pooling="avg", input_shape=(16, 16, 3))
+    backbone.save_weights(weights)
+    own = {"model.backbone": "Tiny", "model.weights": str(weights), "train.epochs": 6}
+    changes = {**own, "data.image_size": [16, 16], "data.channels": 3}
+    tuning = sl.tune(
+        photos, recipe="transfer", changes=changes, trials=8, out=tmp_path / "x",
+        progress=sl.Silent(),
+    )  # fmt: skip
+    assert all(trial.state != "failed" for trial in tuning.trials)
+    tried = {key for trial in tuning.trials for key in trial.spec.changes}
+    assert "model.unfrozen_rate" in tried
+    short = next(trial for trial in tuning.trials if trial.spec.quick)
+    rates = sl.open_run(tmp_path / "x" / "trials" / short.run).history["learning_rate"]
+    assert rates[1] == pytest.approx(rates[0] / 10)
+    whole = sl.open_run(tmp_path / "x" / "trials" / tuning.trials[0].run).history["learning_rate"]
+    assert whole[3] == pytest.approx(whole[2] / 10)

@@ -13,9 +13,10 @@ import tomli_w
 from pydantic import ValidationError
 
 from sightline.errors import RecipeError
-from sightline.recipes.schema import NETWORKS, Recipe
+from sightline.recipes.schema import APPLICATIONS, NETWORKS, Recipe
 
-BUILTIN_NAMES = ("auto", "basic", "chest-xray", "ham10000", "skin-binary")
+BUILTIN_NAMES = ("auto", "basic", "chest-xray", "ham10000", "skin-binary", "transfer")
+_BACKBONE = "model.backbone"  # short for model.network of keras.applications
 
 
 def builtin_text(name: str) -> str:
@@ -41,7 +42,8 @@ def load_recipe(
         name_or_path: "auto", "ham10000", ... or a path that ends in .toml.
         changes: {"train.epochs": 3} or ["train.epochs=3"]; values of the second form are read
             as TOML, and as plain text where they are not TOML. A network that is not one of
-            NETWORKS takes the place of the whole section [model].
+            NETWORKS takes the place of the whole section [model]. "model.backbone": "NAME" is
+            short for "model.network": "applications/NAME".
 
     Raises:
         RecipeError: Unknown name, unreadable file, unknown key, or a value out of its range;
@@ -53,7 +55,9 @@ def load_recipe(
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {source} is not valid TOML: {error}") from error
-    pairs = changes if isinstance(changes, Mapping) else parse_changes(changes)
+    pairs = dict(changes if isinstance(changes, Mapping) else parse_changes(changes))
+    if _BACKBONE in pairs:
+        pairs["model.network"] = f"{APPLICATIONS}{pairs.pop(_BACKBONE)}"
     network = pairs.get("model.network")
     before = values.get("model", {}).get("network")
     if before in NETWORKS and network is not None and network not in NETWORKS:

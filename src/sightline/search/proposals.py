@@ -72,7 +72,8 @@ def propose(
         imbalance: Images of the largest class over those of the smallest.
     """
     kinds = [
-        _network(recipe), _rate(recipe), _capacity(recipe), _augmentation(recipe),
+        _network(recipe), _transfer(recipe), _rate(recipe), _capacity(recipe),
+        _augmentation(recipe),
         _regularisation(recipe), _balance(recipe, imbalance),
     ]  # fmt: skip
     rungs = [each for turn in zip_longest(*kinds) for each in turn if each is not None]
@@ -141,6 +142,24 @@ def _network(recipe: Recipe) -> Iterator[Proposal]:
                        "it usually allows a higher rate")  # fmt: skip
     if model.blocks != "auto":
         yield Proposal("another block", _with_blocks(recipe, model.blocks + 1), "more depth")
+
+
+def _transfer(recipe: Recipe) -> Iterator[Proposal]:
+    """How long the head learns alone, and how carefully the rest does then."""
+    model, epochs = recipe.model, recipe.train.epochs
+    if not model.weights:
+        return
+    longer = 2 * model.frozen_epochs
+    if longer and epochs != "auto" and longer < epochs:
+        yield Proposal("the head alone for longer", {"model.frozen_epochs": longer},
+                       "a head that is settled spoils less of what was learned before")  # fmt: skip
+    for factor, name in ((3.0, "unfrozen at a higher rate"), (1 / 3, "unfrozen at a lower rate")):
+        wanted = float(f"{model.unfrozen_rate * factor:.2g}")
+        if wanted <= 1:
+            yield Proposal(name, {"model.unfrozen_rate": wanted}, "a factor of three either way")
+    if sum(model.dropout) == 0:
+        yield Proposal("dropout at the head", {"model.dropout": [0.2]},
+                       "few images, and many features of others")  # fmt: skip
 
 
 def _with_blocks(recipe: Recipe, blocks: int) -> dict[str, Any]:

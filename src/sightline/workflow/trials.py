@@ -248,6 +248,8 @@ def _quick(recipe: Recipe) -> Recipe:
         recipe.train.epochs, max(_FEWEST_EPOCHS, round(recipe.train.epochs / _QUICK_EPOCHS))
     )
     changes: dict[str, Any] = {"train.epochs": epochs}
+    if frozen := recipe.model.frozen_epochs:  # what is unfrozen afterwards has its share
+        changes["model.frozen_epochs"] = max(1, round(frozen * epochs / recipe.train.epochs))
     size = recipe.data.image_size
     if size != "auto" and min(size) >= _LARGE and not recipe.data.grow:
         changes["data.image_size"] = [size[0] // 2, size[1] // 2]

@@ -190,8 +190,10 @@ class _Study:
             first, climbed = self._climbed(plan, trials, progress)
             best = trials.now(TrialSpec(climbed.changes))
         tuning = self._tuning(plan, climbed, trials.all(), first, best)
-        if not sharing.is_worker():
-            self._write(plan, tuning, progress)
+        # One of several processes that came to the end writes what all of them found.
+        with runs.claimed(self.path / "writing.lock") as ours:
+            if ours and not sharing.is_worker():
+                self._write(plan, tuning, progress)
         return tuning
 
     def _climbed(self, plan: Plan, trials: Trials, progress: Progress) -> tuple[Trial, Climbed]:
