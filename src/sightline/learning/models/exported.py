@@ -125,16 +125,27 @@ def save(model: keras.Model, path: Path, kind: Format) -> None:
 def _not_in_h5(model: keras.Model) -> Iterator[str]:
     """Yield what Keras writes into an .h5 file and cannot read there, by the names of classes.
 
-    Operations on tensors (x * 3, x[..., :1]), unless there is a layer of their name or the user
-    has registered them; and layers that keras.applications have for themselves.
+    Operations on tensors (x * 3, x[..., :1]), unless the user has registered them or there is a
+    layer of their name that is called alike, on one tensor; and layers that keras.applications
+    have for themselves.
     """
     for operation in operations_of(model):
         kind = type(operation)
         if isinstance(operation, keras.Layer):
             if kind.__module__.startswith(_APPLICATIONS):
                 yield kind.__name__
-        elif kind.__module__.startswith(_KERAS) and not hasattr(keras.layers, kind.__name__):
+        elif kind.__module__.startswith(_KERAS) and not _is_as_a_layer(operation):
             yield kind.__name__
+
+
+def _is_as_a_layer(operation: keras.Operation) -> bool:
+    """Say whether a layer has its name, and is given what it is given: one tensor, nothing more."""
+    given = [node.arguments for node in operation._inbound_nodes]
+    alone = all(
+        len(each.args) == 1 and isinstance(each.args[0], keras.KerasTensor) and not each.kwargs
+        for each in given
+    )
+    return alone and hasattr(keras.layers, type(operation).__name__)
 
 
 def compared(path: Path, sample: Sample, *, modules: Sequence[str] = ()) -> Agreement:
