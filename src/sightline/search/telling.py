@@ -60,7 +60,8 @@ def _decided(
             return "undecided", (
                 f"It gained {mean:.4f} in short trainings; it was not put to the test."
             )
-        return "rejected", f"It lost {-mean:.4f} in short trainings."
+        lost = f"{-mean:.4f}" if mean <= -0.00005 else "nothing, and gained nothing,"
+        return "rejected", f"It lost {lost} in short trainings."
     said = f"{_signed(verdict.mean)} a pair, noise {verdict.noise:.4f}, {len(gains)} pairs"
     if guesses:
         return "rejected", (
