@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,8 @@ def main() -> None:
         _train(list(made.values()))
         programs += made.values()
     rows = [_row(program) for program in programs]
-    lines = [*markdown(_HEAD, rows), "", *(_changed(each) for each in programs if each.searches)]
+    searches = [program for program in programs if program.searches]
+    lines = [*markdown(_HEAD, rows), "", *map(_changed, searches), *map(_costs, searches)]
     print(json.dumps(describe(), indent=1), *lines, sep="\n")
     if asked.page:
         rewrite(asked.page, BEGIN, END, lines)
@@ -131,11 +133,19 @@ def _search(programs: Sequence[Program], minutes: float) -> None:
     for program, core in zip(programs, cores, strict=False):
         if (program.folder / "search" / "tune.html").exists():
             continue
+        whole = not (program.folder / "search").exists()
         process = _begun(program, "search", program.search(minutes))
         os.sched_setaffinity(process.pid, {core})
-        begun.append((program, process))
-    for program, process in begun:
-        _ended(program, process)
+        begun.append((program, process, whole))
+    started = time.perf_counter()
+    while begun:  # each is noted when it ends, whichever is first
+        time.sleep(1)
+        for program, process, whole in [each for each in begun if each[1].poll() is not None]:
+            begun.remove((program, process, whole))
+            _ended(program, process)
+            if whole:  # else a part of its time is not known
+                took = {"wall": time.perf_counter() - started}
+                (program.folder / "took.json").write_text(json.dumps(took) + "\n")
 
 
 def _train(programs: Sequence[Program]) -> None:
@@ -206,6 +216,21 @@ def _judged(program: Program) -> dict[str, tuple[float, float, float]]:
         kept = {name: (found.metrics[name], span.low, span.high) for name, span in spans.items()}
         path.write_text(json.dumps(kept) + "\n")
     return {name: tuple(values) for name, values in json.loads(path.read_text()).items()}
+
+
+def _costs(program: Program) -> str:
+    """Return what a search took beside its trainings, and what its images cost after the first."""
+    trials = program.tuning["trials"]
+    first, second = (trial["waiting"] for trial in trials[:2])
+    said = (
+        f"* {program.set_name}, {program.name}: the first training waited {first:.2f} s for "
+        f"images, the second one {second:.2f} s."
+    )
+    path = program.folder / "took.json"
+    if not path.exists():
+        return said
+    wall, training = json.loads(path.read_text())["wall"], program.tuning["seconds"]
+    return f"{said} {wall / training - 1:+.1%} of the time beside the trainings."
 
 
 def _changed(program: Program) -> str:
