@@ -104,11 +104,11 @@ def cv(
     try:
         if workers > 1:
             _side_by_side(work, workers, shown)
-        folds = work.all()
+        done = work.all()
     except KeyboardInterrupt:
         shown.say(f"What was done is kept. Go on: sightline cv --resume {work.folder}")
         raise
-    return _summed_up(work, folds)
+    return _summed_up(work, done)
 
 
 def _begun(path: Path, chosen: Recipe, pool: Manifest, asked: Asked, progress: Progress) -> Folds:
