@@ -23,6 +23,7 @@ SOURCE = Path(sl.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 VERBS = (
     "audit",
+    "cv",
     "diagnose",
     "doctor",
     "evaluate",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.records import (
         Audit,
         Batch,
+        CrossValidation,
         Diagnosis,
         Evaluation,
         Explanation,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sightline.workflow import (
         audit,
         compare,
+        cv,
         diagnose,
         doctor,
         evaluate,
@@ -67,6 +69,7 @@ _ROOMS = {
     "sightline.records": (
         "Audit",
         "Batch",
+        "CrossValidation",
         "Diagnosis",
         "Evaluation",
         "Explanation",
@@ -82,6 +85,7 @@ _ROOMS = {
     "sightline.workflow": (
         "audit",
         "compare",
+        "cv",
         "diagnose",
         "doctor",
         "evaluate",
@@ -105,6 +109,7 @@ __all__ = [
     "Audit",
     "AugmentSection",
     "Batch",
+    "CrossValidation",
     "DataError",
     "Diagnosis",
     "Evaluation",
@@ -129,6 +134,7 @@ __all__ = [
     "audit",
     "cache_root",
     "compare",
+    "cv",
     "diagnose",
     "doctor",
     "evaluate",

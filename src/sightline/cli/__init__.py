@@ -8,6 +8,7 @@ previewing preview
 models    export, import
 rates     lr-find
 searching tune
+crossvalidating cv
 diagnosing diagnose
 explaining explain
 judging   predict, evaluate, compare, report

@@ -11,6 +11,7 @@ from sightline.cli import (
     about,
     adopt,
     cache,
+    crossvalidating,
     data,
     diagnosing,
     explaining,
@@ -30,8 +31,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for room in (
-    training, data, judging, diagnosing, explaining, models, previewing, rates, searching, cache,
-    adopt, about,
+    training, data, judging, diagnosing, explaining, models, previewing, rates, searching,
+    crossvalidating, cache, adopt, about,
 ):  # fmt: skip
     room.add_to(app)
 

@@ -6,6 +6,7 @@ from sightline.records.audit import PAIRS_SCHEMA, QUARANTINE_SCHEMA, Audit
 from sightline.records.batch import Batch
 from sightline.records.calibration import Calibration, ReliabilityBin
 from sightline.records.comparison import Comparison
+from sightline.records.crossvalidation import CrossValidation, Fold, Spread
 from sightline.records.decision import MOST_PROBABLE, Decision, DecisionKind, tempered
 from sightline.records.diagnosis import Diagnosis
 from sightline.records.evaluation import ClassScores, Evaluation, LeakEffect
@@ -53,6 +54,7 @@ __all__ = [
     "ChosenDecision",
     "ClassScores",
     "Comparison",
+    "CrossValidation",
     "DataFacts",
     "Decision",
     "DecisionKind",
@@ -61,6 +63,7 @@ __all__ = [
     "ExplainMethod",
     "Explanation",
     "Finding",
+    "Fold",
     "History",
     "Interval",
     "LabelNoise",
@@ -84,6 +87,7 @@ __all__ = [
     "Severity",
     "Slice",
     "Split",
+    "Spread",
     "Trial",
     "TrialSpec",
     "Tuning",

@@ -79,6 +79,7 @@ from sightline.runs.folder import (
 from sightline.runs.journal import Journal, Logged, note, provenance
 from sightline.runs.looks import count_looks, note_look
 from sightline.runs.places import (
+    FOLD,
     NETWORK,
     check_new,
     claimed,
@@ -93,6 +94,7 @@ from sightline.runs.trackers import About, Tracker, refuse_missing
 
 __all__ = [
     "CHECKPOINT_VERSION",
+    "FOLD",
     "IMPORTED",
     "NETWORK",
     "TRAINED",

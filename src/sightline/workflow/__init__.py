@@ -20,6 +20,8 @@ exporting  export
 importing  import_model
 rates      find_learning_rate
 tuning     tune
+crossvalidating cv
+folds      the trainings of that, each a run of its own
 trials     the trainings of a search, each a run of its own
 machine    doctor
 cache      what the disk keeps of decoded images
@@ -31,6 +33,7 @@ from __future__ import annotations
 
 from sightline.workflow.auditing import audit
 from sightline.workflow.comparing import compare
+from sightline.workflow.crossvalidating import cv
 from sightline.workflow.data import scan
 from sightline.workflow.diagnosing import diagnose
 from sightline.workflow.explaining import explain
@@ -49,6 +52,7 @@ from sightline.workflow.tuning import tune
 __all__ = [
     "audit",
     "compare",
+    "cv",
     "diagnose",
     "doctor",
     "evaluate",

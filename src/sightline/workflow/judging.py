@@ -262,8 +262,11 @@ def _class_shares(run: Run) -> npt.NDArray[np.float64] | None:
 def _looks(run: Run, judged: Manifest, predictions: Predictions) -> int:
     """Count a look at the run's test split, and return which one it is, as far as is known.
 
-    It is one wherever images of the split were judged, by whatever name; else 0.
+    It is one wherever images of the split were judged, by whatever name; else 0. The test split of
+    a fold of a cross-validation is none that was kept apart to be looked at once.
     """
+    if runs.FOLD in run.info:
+        return 0
     manifest = run.manifest
     tested = gate.same_images(manifest.of_split("test"), manifest, judged)
     if tested.isdisjoint(predictions.table["record_id"]):

@@ -133,9 +133,18 @@ def carry_out(
     audited: Audit,
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    about: Mapping[str, Any] | None = None,
     progress: Progress,
 ) -> Run:
     """Return the run of a plan, trained to its end in a new folder; nothing is judged.
+
+    Args:
+        path: The folder.
+        plan: What is done.
+        audited: The images.
+        callbacks: As `train`.
+        about: What `run.json` says beside the rest.
+        progress: Where bars and lines go.
 
     Raises:
         RunError: The folder already holds something, or cannot be written to; or as `train`.
@@ -144,7 +153,7 @@ def carry_out(
     with runs.writing(path), runs.locked(runs.create_run(path)):
         log = Logged(progress, path / "run.log")
         runs.remove_unfinished(path)  # of an earlier start that was cut off
-        journal = _write_plan(path, plan, audited, log)
+        journal = _write_plan(path, plan, audited, log, about or {})
         with journal.watching():
             outcome = fit(path, plan, callbacks, log)
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
@@ -262,10 +271,12 @@ def _with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
     return completed
 
 
-def _write_plan(path: Path, plan: Plan, audited: Audit, log: Logged) -> Journal:
+def _write_plan(
+    path: Path, plan: Plan, audited: Audit, log: Logged, also: Mapping[str, Any]
+) -> Journal:
     """Say the plan, and write everything that is known before the first step."""
     network = dataclasses.asdict(plan.summary)
-    about = runs.run_card(plan.recipe, plan.machine, plan.facts, network)
+    about = runs.run_card(plan.recipe, plan.machine, plan.facts, network) | dict(also)
     about["manifest_fingerprint"] = plan.manifest.fingerprint()
     runs.write_content(path / "recipe.toml", dump_recipe(plan.recipe))
     runs.save_manifest(plan.manifest, path / "manifest.parquet")

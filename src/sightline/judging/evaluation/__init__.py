@@ -15,6 +15,7 @@ thresholds  a decision chosen on validation; operating points
 costs       a table of what mistakes cost
 conformal   sets of classes of a stated coverage
 comparing   two models on the same records
+folds       figures over the folds of a cross-validation
 mistakes    which records are worth looking at
 noise       labels that may be wrong
 slices      the values of metadata columns
@@ -35,6 +36,7 @@ from sightline.judging.evaluation.counts import (
     scores_from_confusion,
 )
 from sightline.judging.evaluation.curves import precision_recall_curve, roc_curve
+from sightline.judging.evaluation.folds import corrected_interval, spread_over_folds
 from sightline.judging.evaluation.leakage import leak_effect
 from sightline.judging.evaluation.losses import SMALLEST_PROBABILITY, cross_entropy, losses
 from sightline.judging.evaluation.mistakes import least_certain, most_confident_errors, per_cell
@@ -62,6 +64,7 @@ __all__ = [
     "compare",
     "compare_runs",
     "confusion_matrix",
+    "corrected_interval",
     "costs_from_csv",
     "costs_from_table",
     "cross_entropy",
@@ -85,5 +88,6 @@ __all__ = [
     "roc_curve",
     "scores_from_confusion",
     "slices",
+    "spread_over_folds",
     "validation_scores",
 ]

@@ -10,6 +10,7 @@ from sightline.judging.reports.audit_page import (
     render_audit,
 )
 from sightline.judging.reports.card import CardContents, render_card
+from sightline.judging.reports.cv_page import render_cross_validation
 from sightline.judging.reports.figures import confusion_figure, history_figure, png, svg
 from sightline.judging.reports.overlays import (
     Legend,
@@ -75,6 +76,7 @@ __all__ = [
     "render",
     "render_audit",
     "render_card",
+    "render_cross_validation",
     "render_preview",
     "render_rates",
     "render_tuning",

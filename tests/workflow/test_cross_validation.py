@@ -1,0 +1,189 @@
+"""`cv` on tiny real images: every image judged by a network that never saw it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import sightline as sl
+from sightline.cli.app import app
+
+MakePhotos = Callable[..., Path]
+Settings = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def table(make_photos: MakePhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 images, two a patient; 8 of them are test."""
+    folder = make_photos(tmp_path_factory.mktemp("images") / "folded", {"dark": 24, "light": 24})
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    pl.DataFrame(
+        {
+            "file": names,
+            "is": [name.partition("/")[0] for name in names],
+            "who": [f"p{number // 2}" for number in range(48)],
+            "side": ["test" if number % 24 < 4 else "train" for number in range(48)],
+            "one": [3] * 48,
+            "torn": [number % 2 for number in range(48)],
+        }
+    ).write_csv(folder / "labels.csv")
+    return folder / "labels.csv"
+
+
+@pytest.fixture(scope="module")
+def source(table: Path) -> dict[str, Any]:
+    return {"labels": table, "path_col": "file", "label_col": "is", "group_col": "who"}
+
+
+@pytest.fixture(scope="module")
+def judged(
+    source: dict[str, Any], quick: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> sl.CrossValidation:
+    return sl.cv(
+        recipe="basic", changes=quick, folds=2, out=tmp_path_factory.mktemp("cv") / "whole",
+        split_col="side", progress=sl.Silent(), **source,
+    )  # fmt: skip
+
+
+def runs_of(judged: sl.CrossValidation) -> list[sl.Run]:
+    return [sl.open_run(Path(judged.folder) / "folds" / fold.name) for fold in judged.folds]
+
+
+def test_every_image_outside_of_test_is_predicted_once(judged: sl.CrossValidation) -> None:
+    found = pl.read_parquet(Path(judged.folder) / "predictions.parquet")
+    assert len(found) == found["record_id"].n_unique() == judged.count == 40
+    assert found["p_dark"].null_count() == 0
+
+
+def test_no_image_or_group_mate_has_a_part_in_the_network_that_judges_it(
+    judged: sl.CrossValidation,
+) -> None:
+    found = pl.read_parquet(Path(judged.folder) / "predictions.parquet")
+    for run, fold in zip(runs_of(judged), judged.folds, strict=True):
+        held_out = set(found.filter(pl.col("fold") == fold.fold)["record_id"])
+        table = run.manifest.table
+        assert held_out == set(table.filter(pl.col("split") == "test")["record_id"])
+        assert set(table["split"]) == {"train", "validation", "test"}
+        assert (table.group_by("group").agg(pl.col("split").n_unique())["split"] == 1).all()
+
+
+def test_the_given_test_split_is_in_no_run_and_no_look_is_counted(
+    judged: sl.CrossValidation, source: dict[str, Any]
+) -> None:
+    test = set(sl.scan(split_col="side", **source).of_split("test")["record_id"])
+    assert len(test) == 8
+    for run in runs_of(judged):
+        assert test.isdisjoint(run.manifest.table["record_id"])
+        assert [each.looks for each in run.evaluations if each.source == "test"] == [0]
+
+
+def test_the_figures_of_a_fold_are_those_of_its_run(judged: sl.CrossValidation) -> None:
+    for run, fold in zip(runs_of(judged), judged.folds, strict=True):
+        (own,) = (each for each in run.evaluations if each.source == "test")
+        assert fold.metrics == own.metrics
+    values = [fold.metrics["log_loss"] for fold in judged.folds]
+    assert judged.metrics["log_loss"].values == tuple(values)
+
+
+def test_the_folder_holds_the_whole_and_a_page_that_links_to_each_fold(
+    judged: sl.CrossValidation,
+) -> None:
+    folder = Path(judged.folder)
+    kept = json.loads((folder / "crossvalidation.json").read_text())
+    assert sl.CrossValidation.from_dict(kept) == judged
+    page = (folder / "cv.html").read_text()
+    for fold in judged.folds:
+        assert f"folds/{fold.name}/report.html" in page
+        assert (folder / "folds" / fold.name / "report.html").exists()
+
+
+def test_all_folds_share_one_cache(judged: sl.CrossValidation) -> None:
+    caches = {
+        path.parent
+        for path in (sl.cache_root() / "decoded").rglob("*.json")
+        if str(Path(judged.root)) in path.read_text(errors="replace")
+    }
+    sizes = {run.recipe.data.image_size for run in runs_of(judged)}
+    ids = {tuple(run.manifest.table["record_id"]) for run in runs_of(judged)}
+    assert len(sizes) == len(ids) == 1
+    assert len(caches) == 1
+
+
+def test_going_on_with_a_finished_one_trains_nothing(judged: sl.CrossValidation) -> None:
+    before = [(run.path / "run.json").read_bytes() for run in runs_of(judged)]
+    assert sl.cv(resume=judged.folder, progress=sl.Silent()) == judged
+    assert [(run.path / "run.json").read_bytes() for run in runs_of(judged)] == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"folds": 1}, sl.RecipeError, "folds must be 2 or more, got 1"),
+        ({"repeats": 0}, sl.RecipeError, "repeats must be 1 or more"),
+        ({"workers": 0}, sl.RecipeError, "workers must be 1 or more"),
+        ({"folds": 30}, sl.DataError, "largest number of folds that is possible is 12"),
+        ({"fold_col": "one"}, sl.DataError, "are in fold 3, so none is left"),
+        ({"fold_col": "torn"}, sl.DataError, "the folds of .* leak"),
+        ({"fold_col": "torn", "repeats": 2}, sl.RecipeError, "came with folds"),
+        ({"recipe": "magic"}, sl.RecipeError, "there is no recipe 'magic'"),
+        ({"changes": ["data.validation=0"]}, sl.DataError, "Set data.validation above 0"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_trained(
+    wrong: dict[str, Any],
+    error: type[Exception],
+    said: str,
+    source: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(error, match=said):
+        sl.cv(**{"recipe": "basic", **source, **wrong}, out=tmp_path / "x", progress=sl.Silent())
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_is_no_cross_validation_cannot_be_gone_on_with(
+    judged: sl.CrossValidation, tmp_path: Path
+) -> None:
+    for words, said in (
+        (["--resume", str(tmp_path)], "holds no cross-validation"),
+        (["--resume", judged.folder, "--folds", "3"], "folds cannot be given as well"),
+    ):
+        done = CliRunner().invoke(app, ["cv", *words])
+        assert done.exit_code == 2
+        assert said in done.stderr
+
+
+@pytest.mark.slow
+def test_killed_in_a_fold_it_goes_on_and_ends_as_if_it_had_not_been(
+    judged: sl.CrossValidation, source: dict[str, Any], quick: Settings, tmp_path: Path
+) -> None:
+    words = ["--labels", str(source["labels"]), "--path-col", "file", "--label-col", "is",
+             "--group-col", "who", "--split-col", "side", "--folds", "2", "--recipe", "basic",
+             "--out", str(tmp_path / "cv")]  # fmt: skip
+    words += [word for key, value in quick.items() for word in ("--set", f"{key}={value}")]
+    process = subprocess.Popen([sys.executable, "-m", "sightline", "cv", *words])
+    folds = tmp_path / "cv" / "folds"
+    while not (folds / "r0-f1" / "run.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = (folds / "r0-f0" / "run.json").stat().st_mtime_ns
+    assert not (folds / "r0-f1.json").exists()
+    again = [sys.executable, "-m", "sightline", "cv", "--resume", str(tmp_path / "cv")]
+    assert subprocess.run(again, check=False).returncode == 0
+    assert (folds / "r0-f0" / "run.json").stat().st_mtime_ns == kept
+    one, other = (pl.read_parquet(Path(folder) / "predictions.parquet")
+                  for folder in (judged.folder, tmp_path / "cv"))  # fmt: skip
+    assert one.equals(other)
