@@ -13,6 +13,7 @@ from sightline.cli import (
     cache,
     data,
     diagnosing,
+    ensembling,
     explaining,
     judging,
     models,
@@ -30,7 +31,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for room in (
-    training, data, judging, diagnosing, explaining, models, previewing, rates, searching, cache,
+    training, data, judging, diagnosing, explaining, models, previewing, rates, searching,
+    ensembling, cache,
     adopt, about,
 ):  # fmt: skip
     room.add_to(app)

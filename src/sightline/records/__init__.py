@@ -8,6 +8,7 @@ from sightline.records.calibration import Calibration, ReliabilityBin
 from sightline.records.comparison import Comparison
 from sightline.records.decision import MOST_PROBABLE, Decision, DecisionKind, tempered
 from sightline.records.diagnosis import Diagnosis
+from sightline.records.ensembles import Ensemble, Member
 from sightline.records.evaluation import ClassScores, Evaluation, LeakEffect
 from sightline.records.explanation import (
     METHOD_NAMES,
@@ -57,6 +58,7 @@ __all__ = [
     "Decision",
     "DecisionKind",
     "Diagnosis",
+    "Ensemble",
     "Evaluation",
     "ExplainMethod",
     "Explanation",
@@ -68,6 +70,7 @@ __all__ = [
     "LeakEffect",
     "Location",
     "Manifest",
+    "Member",
     "Mistake",
     "ModelSummary",
     "OperatingPoint",

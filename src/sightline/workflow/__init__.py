@@ -21,6 +21,8 @@ importing  import_model
 rates      find_learning_rate
 tuning     tune
 trials     the trainings of a search, each a run of its own
+ensembling ensemble
+members    the runs of an ensemble, and the images that none of them learned from
 machine    doctor
 cache      what the disk keeps of decoded images
 
@@ -33,6 +35,7 @@ from sightline.workflow.auditing import audit
 from sightline.workflow.comparing import compare
 from sightline.workflow.data import scan
 from sightline.workflow.diagnosing import diagnose
+from sightline.workflow.ensembling import ensemble
 from sightline.workflow.explaining import explain
 from sightline.workflow.exporting import export
 from sightline.workflow.importing import import_model
@@ -51,6 +54,7 @@ __all__ = [
     "compare",
     "diagnose",
     "doctor",
+    "ensemble",
     "evaluate",
     "explain",
     "export",
