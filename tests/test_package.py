@@ -25,6 +25,7 @@ VERBS = (
     "audit",
     "diagnose",
     "doctor",
+    "ensemble",
     "evaluate",
     "explain",
     "export",

@@ -3,8 +3,8 @@
 Sections mirror the TOML file: [data] [audit] [augment] [model] [balance] [train] [schedule] [stop]
 [checkpoint], and [ensemble] of what was put together. A value may be "auto" only where the type
 says so; `resolve_shape` and `resolve_length` replace it by a value before anything is built, and
-the run folder keeps the resolved recipe. Two may stay "auto" there: its backend, so that a run opens on any, and
-checkpoint.seconds, which follow from what saving takes.
+the run folder keeps the resolved recipe. Two may stay "auto" there: its backend, so that a run
+opens on any, and checkpoint.seconds, which follow from what saving takes.
 """
 
 from __future__ import annotations

@@ -271,14 +271,11 @@ def _refuse_unlike(opened: Sequence[Run], parts: Sequence[Part], *, flips: bool)
     first = opened[0]
     for run, each in zip(opened, shapes, strict=True):
         alike = composing.all_alike([first.recipe, run.recipe])
-        same = (run.recipe.model, run.network is None) == (
-            first.recipe.model,
-            first.network is None,
-        )
+        same = run.recipe.model == first.recipe.model and run.network is None
         if each != shapes[0] or not alike or not same:
             raise RecipeError(
-                f"{first.path} and {run.path} do not have the same network and pixels, so their "
-                "weights have no mean: use --method mean"
+                f"{first.path} and {run.path} do not have the same network of a recipe and the "
+                "same pixels, so their weights have no mean: use --method mean"
             )
 
 
