@@ -1,9 +1,9 @@
 """The recipe: every decision of a training, in one validated place.
 
 Sections mirror the TOML file: [data] [audit] [augment] [model] [balance] [train] [schedule] [stop]
-[checkpoint], and [ensemble] of what was put together. A value may be "auto" only where the type
-says so; `resolve_shape` and `resolve_length` replace it by a value before anything is built, and
-the run folder keeps the resolved recipe. Two may stay "auto" there: its backend, so that a run
+[checkpoint]; only a run that was put together has `ensemble`. A value may be "auto" only where the
+type says so; `resolve_shape` and `resolve_length` replace it by a value before anything is built,
+and the run folder keeps the resolved recipe. Two may stay "auto" there: its backend, so that a run
 opens on any, and checkpoint.seconds, which follow from what saving takes.
 """
 
