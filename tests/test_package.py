@@ -26,6 +26,7 @@ VERBS = (
     "cv",
     "diagnose",
     "doctor",
+    "ensemble",
     "evaluate",
     "explain",
     "export",

@@ -84,9 +84,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted(COMMANDS) == [
-        "adopt", "audit", "cache", "compare", "cv", "demo", "diagnose", "doctor", "evaluate",
-        "explain", "export", "import", "lr-find", "predict", "preview", "recipes", "report", "runs",
-        "scan", "split", "train", "tune",
+        "adopt", "audit", "cache", "compare", "cv", "demo", "diagnose", "doctor", "ensemble",
+        "evaluate", "explain", "export", "import", "lr-find", "predict", "preview", "recipes",
+        "report", "runs", "scan", "split", "train", "tune",
     ]  # fmt: skip
 
 

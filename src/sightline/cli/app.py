@@ -14,6 +14,7 @@ from sightline.cli import (
     crossvalidating,
     data,
     diagnosing,
+    ensembling,
     explaining,
     judging,
     models,
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for room in (
     training, data, judging, diagnosing, explaining, models, previewing, rates, searching,
-    crossvalidating, cache, adopt, about,
+    crossvalidating, ensembling, cache, adopt, about,
 ):  # fmt: skip
     room.add_to(app)
 

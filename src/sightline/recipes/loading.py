@@ -83,14 +83,14 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return the complete recipe as TOML; `load_recipe` of that file gives it back."""
-    return tomli_w.dumps(recipe.model_dump(mode="json"))
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:
     """Return the values of a recipe by their dotted names."""
     return {
         f"{name}.{key}" if key else name: value
-        for name, section in recipe.model_dump(mode="json").items()
+        for name, section in recipe.model_dump(mode="json", exclude_none=True).items()
         for key, value in (section.items() if isinstance(section, dict) else (("", section),))
     }
 
@@ -168,7 +168,7 @@ def _all_keys() -> list[str]:
 
 
 def _first_key(section: str) -> str:
-    return next(key for key in _all_keys() if key.startswith(f"{section}."))
+    return next((key for key in _all_keys() if key.startswith(f"{section}.")), section)
 
 
 def _in_words(error: ValidationError) -> str:

@@ -1,10 +1,10 @@
 """The recipe: every decision of a training, in one validated place.
 
 Sections mirror the TOML file: [data] [audit] [augment] [model] [balance] [train] [schedule] [stop]
-[checkpoint]. A value may be "auto" only where the type says so; `resolve_shape` and
-`resolve_length` replace it by a value before anything is built, and the run folder keeps the
-resolved recipe. Two may stay "auto" there: its backend, so that a run opens on any, and
-checkpoint.seconds, which follow from what saving takes.
+[checkpoint]; only a run that was put together has `ensemble`. A value may be "auto" only where the
+type says so; `resolve_shape` and `resolve_length` replace it by a value before anything is built,
+and the run folder keeps the resolved recipe. Two may stay "auto" there: its backend, so that a run
+opens on any, and checkpoint.seconds, which follow from what saving takes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sightline.recipes.sections import (
     BalanceSection,
     CheckpointSection,
     DataSection,
+    EnsembleSection,
     ModelSection,
     ScheduleSection,
     Section,
@@ -59,6 +60,7 @@ class Recipe(Section):
         backend: "auto" = the Keras already imported, else KERAS_BACKEND, else TensorFlow.
         devices: "all" shares each batch out between all accelerators of this machine (without
             any, between the processors that TensorFlow or JAX sees); not on torch.
+        ensemble: Of a run that several others were put together into; else None.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Recipe(Section):
     schedule: ScheduleSection = ScheduleSection()
     stop: StopSection = StopSection()
     checkpoint: CheckpointSection = CheckpointSection()
+    ensemble: EnsembleSection | None = None
 
     @model_validator(mode="after")
     def _combination_makes_sense(self) -> Recipe:

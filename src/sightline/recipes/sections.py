@@ -291,3 +291,31 @@ class AuditSection(Section):
     """
 
     mute: tuple[str, ...] = ()
+
+
+class MemberSection(Section):
+    """One model of an ensemble.
+
+    Attributes:
+        run: What its run was called.
+        fingerprint: Of its weights, network and preprocessing.
+        weight: Its share of the mean, over 0 and at most 1.
+    """
+
+    run: str
+    fingerprint: str
+    weight: Annotated[float, Field(gt=0, le=1)]
+
+
+class EnsembleSection(Section):
+    """What an ensemble was made of; `sightline ensemble` writes it, and nothing trains by it.
+
+    Attributes:
+        method: How the weights were found; "soup" is the mean of the networks' own weights.
+        flips: Along which axes images are mirrored as well, and the probabilities averaged.
+        members: The models in it.
+    """
+
+    method: Literal["mean", "weighted", "greedy", "soup"]
+    flips: tuple[Literal["horizontal", "vertical"], ...] = ()
+    members: tuple[MemberSection, ...]

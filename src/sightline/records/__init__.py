@@ -9,6 +9,7 @@ from sightline.records.comparison import Comparison
 from sightline.records.crossvalidation import CrossValidation, Fold, Spread
 from sightline.records.decision import MOST_PROBABLE, Decision, DecisionKind, tempered
 from sightline.records.diagnosis import Diagnosis
+from sightline.records.ensembles import Ensemble, Member
 from sightline.records.evaluation import ClassScores, Evaluation, LeakEffect
 from sightline.records.explanation import (
     METHOD_NAMES,
@@ -59,6 +60,7 @@ __all__ = [
     "Decision",
     "DecisionKind",
     "Diagnosis",
+    "Ensemble",
     "Evaluation",
     "ExplainMethod",
     "Explanation",
@@ -71,6 +73,7 @@ __all__ = [
     "LeakEffect",
     "Location",
     "Manifest",
+    "Member",
     "Mistake",
     "ModelSummary",
     "OperatingPoint",

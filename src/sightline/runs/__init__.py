@@ -67,6 +67,7 @@ from sightline.runs.files import (
     write_tensors,
 )
 from sightline.runs.folder import (
+    COMPOSED,
     IMPORTED,
     TRAINED,
     VALIDATED,
@@ -94,6 +95,7 @@ from sightline.runs.trackers import About, Tracker, refuse_missing
 
 __all__ = [
     "CHECKPOINT_VERSION",
+    "COMPOSED",
     "FOLD",
     "IMPORTED",
     "NETWORK",

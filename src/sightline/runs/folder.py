@@ -34,6 +34,7 @@ from sightline.runs.sums import is_as_written, refuse_changed, seals
 
 FORMAT_VERSION = 1
 IMPORTED = "imported"  # the state of a run whose model was trained elsewhere
+COMPOSED = "composed"  # of one that other runs were put together into
 _IN_RUN_JSON: dict[str, type] = {"state": str, "started": str, "data": dict, "network": dict}
 _IN_MODEL_JSON: dict[str, type] = {"class_names": list, "best_epoch": int}
 _ANEW = "To make it anew, remove it and evaluate again."
@@ -98,7 +99,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of "training", "finished", "interrupted", "failed", "imported".
+        """One of "training", "finished", "interrupted", "failed", "imported", "composed".
 
         A training whose process is gone (killed, or the machine was switched off) is interrupted.
         """
@@ -193,7 +194,7 @@ class Run:
         """
         card = self.model if (self.path / "model.json").exists() else {}
         path = self.path / "history.jsonl"
-        if self.info["state"] == IMPORTED:
+        if self.info["state"] in (IMPORTED, COMPOSED):
             return History.from_rows([])
         rows = read_history(path)
         for which in ("best", "last"):

@@ -23,6 +23,8 @@ tuning     tune
 crossvalidating cv
 folds      the trainings of that, each a run of its own
 trials     the trainings of a search, each a run of its own
+ensembling ensemble
+members    the runs of an ensemble, and the images that none of them learned from
 machine    doctor
 cache      what the disk keeps of decoded images
 
@@ -36,6 +38,7 @@ from sightline.workflow.comparing import compare
 from sightline.workflow.crossvalidating import cv
 from sightline.workflow.data import scan
 from sightline.workflow.diagnosing import diagnose
+from sightline.workflow.ensembling import ensemble
 from sightline.workflow.explaining import explain
 from sightline.workflow.exporting import export
 from sightline.workflow.importing import import_model
@@ -55,6 +58,7 @@ __all__ = [
     "cv",
     "diagnose",
     "doctor",
+    "ensemble",
     "evaluate",
     "explain",
     "export",

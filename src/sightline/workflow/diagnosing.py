@@ -101,6 +101,10 @@ def facts_of_run(run: Run) -> diagnosis.TrainingFacts:
             f"the model of {run.path} was trained elsewhere, so its run has no curves. Diagnose "
             "what its training left: Keras' History, or a file of CSVLogger."
         )
+    if run.state == runs.COMPOSED:
+        raise RunError(
+            f"{run.path} was put together from other runs and has no curves. Diagnose its members."
+        )
     if not len(history) and ended != "no number":
         raise RunError(
             f"{run.path} has no epoch to diagnose: the run is {run.state!r}. Train it first."

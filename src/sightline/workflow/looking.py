@@ -138,6 +138,8 @@ class Looking:
                 "change nothing. Leave it out, or use gradcam, gradcam++ or features."
             )
         place = probe.place(asked.layer) if inside else None
+        if asked.layer is None and asked.method in NEED_A_LAYER and probe.has_parts:
+            place = None  # the maps of all members, each at a layer of its own
         decision = runs.settled(run, kept).decision
         return cls(run, asked, class_names, kept, probe, place, decision)
 

@@ -154,6 +154,8 @@ def _commands(run: Run) -> tuple[str, ...]:
     """Return what makes the run again; () of a model from elsewhere."""
     if run.state == runs.IMPORTED:
         return ()
+    if run.state == runs.COMPOSED:
+        return (f"sightline evaluate {shlex.quote(str(run.path))}",)
     return (
         f"sightline train {shlex.quote(f'{run.path}/manifest.parquet')} "
         f"--recipe {shlex.quote(f'{run.path}/recipe.toml')}",

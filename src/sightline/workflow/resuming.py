@@ -59,6 +59,8 @@ def resume(
         raise RunError(f"{folder / 'run.json'} is damaged: it does not say backend")
     if run.info["state"] == runs.IMPORTED:
         raise RunError(f"{folder} holds a model that was trained elsewhere: nothing can be resumed")
+    if run.info["state"] == runs.COMPOSED:
+        raise RunError(f"{folder} was put together from other runs: nothing can be resumed")
     with runs.writing(folder), runs.locked(folder):
         log = Logged(shown, folder / "run.log")
         runs.remove_unfinished(folder)

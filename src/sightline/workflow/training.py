@@ -110,6 +110,7 @@ def train(
             _say_stale(run, log)
         return run
     chosen = load_recipe(recipe or "auto", changes)
+    _refuse_ensemble(chosen)
     if model is not None:
         _refuse_another_network(changes)
     runs.refuse_missing(chosen.train.log_to)
@@ -159,6 +160,15 @@ def carry_out(
         journal.end(outcome.state, outcome.reason, signal=outcome.signal_number)
         log.say(outcome.reason)
     return runs.open_run(path)
+
+
+def _refuse_ensemble(recipe: Recipe) -> None:
+    if recipe.ensemble is not None:
+        names = ", ".join(member.run for member in recipe.ensemble.members)
+        raise RecipeError(
+            f"recipe {recipe.name} has a section [ensemble]: it was put together from trained runs "
+            f"({names}) and is not trained itself. Train those, then: sightline ensemble RUN RUN"
+        )
 
 
 def _refuse_beside_resume(also: Mapping[str, object], model: keras.Model | None) -> None:

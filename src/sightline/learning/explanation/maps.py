@@ -43,11 +43,15 @@ def gradcam(probe: Probe, images: Floats, targets: Targets, place: Place | None 
     """Return Grad-CAM (Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2).
 
     The channels of a layer, added up with weights: each channel's is the mean of the target's
-    gradient over all places.
+    gradient over all places. Of an ensemble, the maps of its members are added up, each of a
+    layer of its own.
     """
-    features, slopes = probe.slopes(images, targets, place or probe.place())
-    weights = slopes.mean(axis=(1, 2), dtype=np.float64)
-    return Maps(_class_activation(features, slopes, weights, probe))
+    added = np.zeros(images.shape[:3])
+    for each in [place] if place else probe.places_of_parts():
+        features, slopes = probe.slopes(images, targets, each)
+        weights = slopes.mean(axis=(1, 2), dtype=np.float64)
+        added += _class_activation(features, slopes, weights, probe)
+    return Maps(unit(added))
 
 
 def gradcam_plus_plus(
@@ -59,13 +63,16 @@ def gradcam_plus_plus(
     and so that a small region counts as much as a large one. The exponential of the score, which
     they differentiate, cancels where maps are scaled.
     """
-    found = probe.slopes(images, targets, place or probe.place())
-    features, slopes = (array.astype(np.float64) for array in found)
-    squares = slopes**2
-    under = 2 * squares + features.sum(axis=(1, 2), keepdims=True) * slopes * squares
-    shares = np.divide(squares, under, out=np.zeros_like(under), where=under != 0)
-    weights = (shares * np.maximum(slopes, 0)).sum(axis=(1, 2))
-    return Maps(_class_activation(features, slopes, weights, probe))
+    added = np.zeros(images.shape[:3])
+    for each in [place] if place else probe.places_of_parts():
+        found = probe.slopes(images, targets, each)
+        features, slopes = (array.astype(np.float64) for array in found)
+        squares = slopes**2
+        under = 2 * squares + features.sum(axis=(1, 2), keepdims=True) * slopes * squares
+        shares = np.divide(squares, under, out=np.zeros_like(under), where=under != 0)
+        weights = (shares * np.maximum(slopes, 0)).sum(axis=(1, 2))
+        added += _class_activation(features, slopes, weights, probe)
+    return Maps(unit(added))
 
 
 def occlusion(probe: Probe, images: Floats, targets: Targets, place: Place | None = None) -> Maps:
@@ -184,7 +191,7 @@ def _class_activation(
     slopes: npt.NDArray[np.floating],
     weights: npt.NDArray[np.float64],
     probe: Probe,
-) -> Floats:
+) -> npt.NDArray[np.float64]:
     """Return the channels added up with their weights, what is negative cut off, enlarged.
 
     Whole rows and columns without any gradient are left out: a pooling that does not fit drops the
@@ -194,7 +201,7 @@ def _class_activation(
     has_any = slopes != 0
     down, across = has_any.any(axis=(2, 3)), has_any.any(axis=(1, 3))
     added *= down[:, :, None] & across[:, None, :]
-    return unit(enlarged(added, probe.image_shape[:2]))
+    return enlarged(added, probe.image_shape[:2])
 
 
 def _strides(side: int) -> list[tuple[int, int]]:

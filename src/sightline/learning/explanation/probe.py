@@ -28,6 +28,7 @@ from sightline.learning.explanation.calls import (
 )
 from sightline.learning.explanation.gradients import Floats, gradient
 from sightline.learning.models import lacking
+from sightline.learning.models.composing import MEMBER
 
 MOST_AT_ONCE = 32  # images of one step
 _ENDS = ("sigmoid", "softmax")
@@ -142,6 +143,32 @@ class Probe:
                 f"output{more}: {told}"
             )
         return found[-1]
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it is an ensemble of several networks."""
+        return len(self.places_of_parts()) > 1
+
+    def places_of_parts(self) -> list[Place]:
+        """Return `place` of each network inside an ensemble, where it sees images unmirrored.
+
+        Of any other network, its own.
+
+        Raises:
+            DataError: There is none with a spatial output.
+        """
+        inside = [
+            each for each in getattr(self.model, "layers", ()) if each.name.startswith(MEMBER)
+        ]
+        found = list[Place]()
+        for part in inside:
+            own = {id(each) for each in operations_in(part)}
+            places = [each for each in self.places if id(each.operation) in own]
+            fine = [each for each in places if not _is_pooling(each.operation)] or places
+            if fine:
+                last = fine[-1].operation
+                found.append(next(each for each in fine if each.operation is last))
+        return found or [self.place()]
 
     def scores(self, images: Floats) -> Floats:
         """Return (B, K) float32 scores; of two classes by one sigmoid unit, minus z and z.
