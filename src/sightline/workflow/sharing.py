@@ -161,11 +161,6 @@ def end_with_parent() -> None:
         Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
-def is_worker() -> bool:
-    """Say whether this process was started by `workers`."""
-    return os.environ.get(_PARENT) == str(os.getppid())
-
-
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_PAUSE)
