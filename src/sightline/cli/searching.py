@@ -9,7 +9,7 @@ import typer
 
 import sightline
 from sightline.cli import console, options
-from sightline.records.trials import Tuning
+from sightline.records.trials import Strategy, Tuning
 from sightline.workflow.sharing import end_with_parent
 
 
@@ -25,10 +25,24 @@ def tune(
         typer.Option(help="What the search begins with: a name or a .toml file; basic without."),
     ] = None,
     changes: options.Changes = None,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(help="ladder: one change at a time; optuna: draws from a declared space."),
+    ] = "ladder",
     objective: Annotated[
         str,
         typer.Option(help="val_loss, or a metric of validation: f1, auc, balanced_accuracy ..."),
     ] = "val_loss",
+    space: Annotated[
+        Path | None,
+        typer.Option(help="For optuna: a .toml file of values; the usual without."),
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="For optuna: URL of a database that several machines share.")
+    ] = "",
+    study: Annotated[
+        str, typer.Option(help="For optuna: name of the study there; that of the folder without.")
+    ] = "",
     minutes: Annotated[
         float, typer.Option(help="Its trainings may take so long; 0 for no limit.")
     ] = 0.0,
@@ -62,7 +76,7 @@ def tune(
     follow_links: options.FollowLinks = False,
     as_json: options.Json = False,
 ) -> None:
-    """Search for a better recipe: one change at a time, kept only where pairs confirm it."""
+    """Search for a better recipe: change by change in pairs, or drawn from a declared space."""
     end_with_parent()
     if out is None and resume is None:
         options.refuse_among_images(data, train, validation, test)
@@ -70,7 +84,11 @@ def tune(
         data,
         recipe=recipe,
         changes=changes or (),
+        strategy=strategy,
         objective=objective,
+        space=space,
+        storage=storage,
+        study=study,
         minutes=minutes,
         trials=trials,
         workers=workers,
@@ -98,7 +116,7 @@ def _show(tuning: Tuning) -> None:
             f"{tuning.objective}: {tuning.first.value:.4f} ({tuning.recipe}) to "
             f"{tuning.best.value:.4f} (best)"
         )
-    if tuning.best:
+    if tuning.best and tuning.best.run:
         console.show(f"Best run: {Path(tuning.folder) / 'trials' / tuning.best.run}")
     console.show(f"Best recipe: {Path(tuning.folder) / 'best.toml'}")
     console.show(f"Page: {Path(tuning.folder) / 'tune.html'}")

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
-from markupsafe import Markup
 
-from sightline.judging.reports import figures, layout
+from sightline.judging.reports import figures, layout, tune_parameters
+from sightline.judging.reports.tune_parameters import both
 from sightline.records.trials import Attempt, Trial, Tuning
 
 if TYPE_CHECKING:
@@ -90,12 +90,19 @@ def curves_figure(trials: Sequence[Trial], *, narrow: bool = False) -> Figure:
     return figure
 
 
-def render_tuning(tuning: Tuning, *, thumb: Mapping[str, int] | None = None) -> str:
+def render_tuning(
+    tuning: Tuning,
+    *,
+    thumb: Mapping[str, int] | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> str:
     """Return a search as one HTML5 page that loads nothing; equal searches, equal page.
 
     Args:
         tuning: What it came to.
         thumb: Widths that rules of thumb recommend for the dense layer, where there is one.
+        base: The recipe that it began with, by dotted key, resolved; without, it is not shown
+            which values went together.
     """
     tested = [attempt for attempt in tuning.attempts if attempt.gains]
     curved = [trial for trial in tuning.trials if trial.curve][:_MOST_CURVES]
@@ -107,26 +114,18 @@ def render_tuning(tuning: Tuning, *, thumb: Mapping[str, int] | None = None) -> 
             headline=_headline(tuning),
             tuning=tuning,
             rounds=_rounds(tuning),
-            gains=_both(gains_figure, tested, "gains", "What each change gained in each pair"),
-            curves=_both(curves_figure, curved, "curves", "val_loss of each training"),
+            gains=tune_parameters.both(
+                gains_figure, tested, "gains", "What each change gained in each pair"
+            ),
+            curves=tune_parameters.both(
+                curves_figure, curved, "curves", "val_loss of each training"
+            ),
             trials=_rows(tuning),
+            **tune_parameters.shown(tuning, base or {}),
             thumb=thumb or {},
             learnt=_learnt(tuning),
         )
     )
-
-
-def _both(draw: Any, shown: Sequence[Any], name: str, label: str) -> dict[str, Markup] | None:
-    if not shown:
-        return None
-    return {
-        width: Markup(
-            figures.svg(
-                draw(shown, narrow=width == "narrow"), prefix=f"{name}-{width}", label=label
-            )
-        )
-        for width in ("wide", "narrow")
-    }
 
 
 @functools.cache
@@ -139,6 +138,8 @@ def _change(changes: Mapping[str, Any]) -> str:
 
 
 def _headline(tuning: Tuning) -> str:
+    if tuning.strategy == "optuna":
+        return tune_parameters.headline(tuning)
     kept = [attempt.name for attempt in tuning.attempts if attempt.verdict == "kept"]
     said = f"Of {len(tuning.attempts)} changes, {len(kept)} could be shown to help"
     said += f": {', '.join(kept)}." if kept else "."
