@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment
 
 from sightline.judging.reports import figures, layout, tune_parameters
-from sightline.judging.reports.tune_parameters import both
 from sightline.records.trials import Attempt, Trial, Tuning
 
 if TYPE_CHECKING:

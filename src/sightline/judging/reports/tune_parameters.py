@@ -106,7 +106,8 @@ class _Axis:
         numbers = numbers and not any(isinstance(each, bool) for each in known)
         distinct = sorted(set(known), key=lambda each: each if numbers else str(each))
         self.marks = distinct if len(distinct) <= 6 or not numbers else []
-        self._low, self._high = (distinct[0], distinct[-1]) if numbers else (0, 1)
+        low, high = (distinct[0], distinct[-1]) if numbers else (0, 1)
+        self._low, self._high = float(low), float(high)
         self._log = numbers and self._low > 0 and self._high / self._low >= _DECADE
 
     def height(self, value: Any) -> float:
