@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,8 +74,6 @@ class Trainings:
 
 
 def loss_of(values: Mapping[str, Any]) -> float:
-    import math
-
     rate = math.log10(values["train.learning_rate"] / RATE)
     return 0.3 + 0.1 * rate**2 + 0.1 * ((values["model.width"] - WIDTH) / 48) ** 2
 

@@ -130,11 +130,12 @@ class Sampler:
         running = (optuna.trial.TrialState.RUNNING,)
         for each in self._study.get_trials(deepcopy=False, states=running):
             ours = each.user_attrs.get(studies.OWNER, "") == self.of.owner
-            if ours and claims.enter_context(self._claim(each.number)):
-                # Whoever had it until now may have ended it before it let go.
-                if self._study.get_trials(deepcopy=False)[each.number].state in running:
-                    # The only way to a trial begun before; `ask` makes it so as well.
-                    return optuna.Trial(self._study, each._trial_id), False
+            if not ours or not claims.enter_context(self._claim(each.number)):
+                continue
+            # Whoever had it until now may have ended it before it let go.
+            if self._study.get_trials(deepcopy=False)[each.number].state in running:
+                # The only way to a trial that was begun before; `ask` makes it so as well.
+                return optuna.Trial(self._study, each._trial_id), False
         self._study.sampler = self.of.drawing(len(self._study.get_trials(deepcopy=False)))
         trial = self._study.ask()
         trial.set_user_attr(studies.OWNER, self.of.owner)

@@ -67,7 +67,7 @@ def _network(recipe: Recipe) -> dict[str, Declared]:
     }
     if model.network not in ("basic", "residual"):
         if model.dropout:
-            found["model.dropout"] = Each(Range(0.0, 0.6, 0.1))
+            found["model.dropout"] = Each(Range(0.0, 0.8, 0.1))
         if model.weights:
             found["model.frozen_epochs"] = _with(model.frozen_epochs, 0, 2, 5)
             found["model.unfrozen_rate"] = Range(0.01, 1.0, log=True)

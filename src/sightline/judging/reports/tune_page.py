@@ -181,8 +181,9 @@ def _rows(tuning: Tuning) -> list[dict[str, Any]]:
 
 def _learnt(tuning: Tuning) -> list[str]:
     """Return what the search showed, a sentence each."""
-    said = [f"{each.name.capitalize()} helped: {each.sentence}"
-            for each in tuning.attempts if each.verdict == "kept"]  # fmt: skip
+    said = tune_parameters.learnt(tuning)
+    said += [f"{each.name.capitalize()} helped: {each.sentence}"
+             for each in tuning.attempts if each.verdict == "kept"]  # fmt: skip
     said += [f"{each.name.capitalize()}. {each.sentence}" for each in tuning.ablations]
     unsure = [each for each in tuning.attempts if each.verdict == "undecided" and each.needed]
     if unsure:

@@ -21,6 +21,7 @@ _MOST_BARS = 15  # parameters, the most important ones
 _MOST_AXES = {False: 8, True: 4}  # by whether the figure is narrow
 _DECADE = 10.0  # a number that spans one is drawn by its logarithm
 _BEST = 0.1  # of the trainings are drawn strongly
+_BEST_TOLD, _MOST_TOLD = 3, 3  # trainings and parameters that are told in words
 _FEWEST = 3  # trainings, below which lines beside each other say nothing
 
 Row = Mapping[str, Any]
@@ -79,12 +80,12 @@ def parallel_figure(shown: tuple[Tuning, Mapping[str, Any]], *, narrow: bool = F
     figure = Figure(figsize=(width, 3.6), layout="constrained")
     axes = figure.add_subplot()
     places = {name: _Axis([row.get(name) for row in rows]) for name in names}
-    values = _Axis([trial.value for trial in trials])
+    values = _Axis(_without_the_worst(tuning, trials))
     for place in order:
         heights = [axis.height(rows[place].get(name)) for name, axis in places.items()]
         strong = place in best
         axes.plot(
-            range(len(names) + 1), [*heights, values.height(trials[place].value)],
+            range(len(names) + 1), [*heights, _held(values.height(trials[place].value))],
             color=figures.TRAINING if strong else figures.INK,
             alpha=0.9 if strong else 0.18, linewidth=1.8 if strong else 0.8,
         )  # fmt: skip
@@ -92,6 +93,17 @@ def parallel_figure(shown: tuple[Tuning, Mapping[str, Any]], *, narrow: bool = F
         axis.write(axes, position)
     _name_axes(axes, [*names, tuning.objective], narrow=narrow)
     return figure
+
+
+def _without_the_worst(tuning: Tuning, trials: Sequence[Trial]) -> list[float]:
+    """Return the values of all but the worst fifth, which would press the others together."""
+    order = sorted(trials, key=lambda trial: _loss(tuning, trial))
+    return [float(trial.value or 0.0) for trial in order[: max(2, math.ceil(0.8 * len(order)))]]
+
+
+def _held(height: float) -> float:
+    """Return a height on the axis: what is worse than its end stands there."""
+    return min(max(height, 0.0), 1.0)
 
 
 class _Axis:
@@ -176,6 +188,20 @@ def headline(tuning: Tuning) -> str:
         f"{said} {tuning.objective} went from {tuning.first.value:.4f} ({tuning.recipe}) to "
         f"{tuning.best.value:.4f} on the validation split that chose it."
     )
+
+
+def learnt(tuning: Tuning) -> list[str]:
+    """Return what a sampler showed, a sentence each; nothing of a ladder, which tells its own."""
+    if tuning.strategy != "optuna":
+        return []
+    numbers = {trial.spec.key: number for number, trial in enumerate(tuning.trials, start=1)}
+    best = sorted(comparable(tuning.trials), key=lambda trial: _loss(tuning, trial))[:_BEST_TOLD]
+    told = [f"{trial.value:.4f} (no. {numbers[trial.spec.key]})" for trial in best]
+    said = [f"The best trainings, by {tuning.objective}: {', '.join(told)}."] if told else []
+    if tuning.importance:
+        most = [f"{name} ({100 * share:.0f} %)" for name, share in tuning.importance[:_MOST_TOLD]]
+        said.append(f"What decided most: {', '.join(most)}.")
+    return said
 
 
 def shown(tuning: Tuning, base: Mapping[str, Any]) -> dict[str, Any]:
