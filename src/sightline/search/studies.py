@@ -33,6 +33,7 @@ _ABOUT = "sightline"  # the study's attribute that says what it is of
 KEY, TOLD, OWNER, REASON = "key", "trial", "owner", "reason"  # attributes of one trial
 _BUSY = 60.0  # s, for which a process waits for another one to write
 _PAUSE = 0.02  # s
+_TRIES, _LONGER = 5, 0.5  # times, and s between them
 _REDUCTION = 3  # Hyperband keeps one of so many
 _OF_A_MACHINE = ("backend", "devices", "checkpoint.", "train.log_to", "name")  # may differ
 
@@ -155,11 +156,23 @@ def connected(url: str) -> optuna.storages.RDBStorage:
     """
     import optuna
     from sqlalchemy import event
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     url = os.path.expandvars(url)
-    if not url.startswith("sqlite:"):
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _BUSY}})
+    sqlite = url.startswith("sqlite:")
+    options: dict[str, Any] = {"connect_args": {"timeout": _BUSY}} if sqlite else {}
+    for left in reversed(range(_TRIES)):
+        try:
+            storage = optuna.storages.RDBStorage(
+                url, engine_kwargs=options or {"pool_pre_ping": True}
+            )
+            break
+        except (IntegrityError, ProgrammingError):  # another machine makes the tables just now
+            if not left:
+                raise
+            time.sleep(_LONGER)
+    if not sqlite:
+        return storage
     # Two processes that both read and then write would each wait for the other, and SQLite ends
     # one with "database is locked" at once. So whoever begins takes its turn first.
     event.listen(storage.engine, "connect", _no_begin_of_its_own)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MOST_BARS = 15  # parameters, the most important ones
 _MOST_AXES = {False: 8, True: 4}  # by whether the figure is narrow
 _DECADE = 10.0  # a number that spans one is drawn by its logarithm
+_MOST_MARKS = 6  # numbers on an axis, each of which is written
 _BEST = 0.1  # of the trainings are drawn strongly
 _BEST_TOLD, _MOST_TOLD = 3, 3  # trainings and parameters that are told in words
 _FEWEST = 3  # trainings, below which lines beside each other say nothing
@@ -80,7 +81,7 @@ def parallel_figure(shown: tuple[Tuning, Mapping[str, Any]], *, narrow: bool = F
     figure = Figure(figsize=(width, 3.6), layout="constrained")
     axes = figure.add_subplot()
     places = {name: _Axis([row.get(name) for row in rows]) for name in names}
-    values = _Axis(_without_the_worst(tuning, trials))
+    values = _Axis(_without_the_worst(tuning, trials), every=False)
     for place in order:
         heights = [axis.height(rows[place].get(name)) for name, axis in places.items()]
         strong = place in best
@@ -109,15 +110,17 @@ def _held(height: float) -> float:
 class _Axis:
     """One axis: where a value stands on it, from 0 to 1.
 
-    Words stand in the order of the alphabet at equal distances, and so do few numbers.
+    Words stand in the order of the alphabet at equal distances, and so do few numbers where every
+    one of them is written.
     """
 
-    def __init__(self, values: Sequence[Any]) -> None:
+    def __init__(self, values: Sequence[Any], *, every: bool = True) -> None:
         known = [value for value in values if value is not None]
         numbers = all(isinstance(each, (int, float)) for each in known)
         numbers = numbers and not any(isinstance(each, bool) for each in known)
         distinct = sorted(set(known), key=lambda each: each if numbers else str(each))
-        self.marks = distinct if len(distinct) <= 6 or not numbers else []
+        few = every and len(distinct) <= _MOST_MARKS
+        self.marks = distinct if few or not numbers else []
         low, high = (distinct[0], distinct[-1]) if numbers else (0, 1)
         self._low, self._high = float(low), float(high)
         self._log = numbers and self._low > 0 and self._high / self._low >= _DECADE
