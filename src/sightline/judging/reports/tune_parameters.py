@@ -178,7 +178,7 @@ def headline(tuning: Tuning) -> str:
     """Return what a sampler came to, in a sentence or two."""
     drawn = [trial for trial in tuning.trials if trial.spec.fold is None]
     counts = {state: sum(each.state == state for each in drawn) for state in ("stopped", "failed")}
-    said = f"{len(drawn)} recipes were trained"
+    said = "One recipe was trained" if len(drawn) == 1 else f"{len(drawn)} recipes were trained"
     parts = [f"{count} {word}" for count, word in (
         (counts["stopped"], "ended early, behind the others"), (counts["failed"], "failed")
     ) if count]  # fmt: skip
