@@ -157,6 +157,7 @@ def test_two_machines_on_one_database_share_what_they_learn(
     ("arguments", "said"),
     [
         (["--space", "none.toml"], "add --strategy optuna"),
+        (["--strategy", "optuna", "--trials", "0"], "give --minutes or --trials"),
         (["--strategy", "optuna", "--space", "none.toml"], "space none.toml cannot be read"),
         (["--strategy", "optuna", "--storage", "nonsense"], "the storage nonsense cannot be used"),
         (
@@ -174,7 +175,9 @@ def test_wrong_use_is_refused_in_a_line_before_anything_is_trained(
     arguments: list[str], said: str, photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "x"
-    result = CliRunner().invoke(app, ["tune", str(photos), "--out", str(out), *arguments])
+    result = CliRunner().invoke(
+        app, ["tune", str(photos), "--out", str(out), "--trials", "9", *arguments]
+    )
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
     assert "secret" not in result.output
@@ -186,7 +189,7 @@ def test_without_optuna_the_command_that_installs_it_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(sl.SetupError, match=r"needs the package 'optuna'.* pip install '?optuna"):
-        sl.tune(photos, strategy="optuna", out=tmp_path / "x", progress=sl.Silent())
+        sl.tune(photos, strategy="optuna", trials=9, out=tmp_path / "x", progress=sl.Silent())
     assert not (tmp_path / "x").exists()
 
 

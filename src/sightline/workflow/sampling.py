@@ -42,12 +42,18 @@ class Sampling:
     storage: str = ""
     study: str = ""
 
-    def check(self, strategy: str, recipe: Recipe) -> None:
+    def check(self, strategy: str, recipe: Recipe, *, limited: bool) -> None:
         """Refuse what would come to nothing, before anything is trained.
+
+        Args:
+            strategy: How the search goes on.
+            recipe: That it begins with.
+            limited: In minutes or trainings.
 
         Raises:
             RecipeError: There is no such strategy; it is not the one that samples, and something
-                was given that only that one takes; or the space is not one of this recipe.
+                was given that only that one takes; the space is not one of this recipe; or nothing
+                would end it.
             RunError: The storage cannot be used.
             SetupError: Optuna is not installed.
         """
@@ -63,6 +69,11 @@ class Sampling:
                     "out"
                 )
             return
+        if not limited:
+            raise RecipeError(
+                "nothing would end a search with strategy optuna, which always has something to "
+                "draw: give --minutes or --trials"
+            )
         if self.space is not None:
             load_space(self.space, recipe)
         refuse_unusable(self.storage)

@@ -119,7 +119,7 @@ def tune(
         search = _Study.again(Path(resume), limits)
     else:
         chosen = _about(load_recipe(recipe or _FIRST_RUNG, changes), objective)
-        sampling.check(strategy, chosen)
+        sampling.check(strategy, chosen, limited=bool(minutes or trials))
         gate.refuse_missing_weights(chosen)
         path = Path(out) if out is not None else runs.new_run_path("tune")
         runs.check_new(path)

@@ -137,11 +137,11 @@ def _change(changes: Mapping[str, Any]) -> str:
 
 
 def _headline(tuning: Tuning) -> str:
-    if tuning.strategy == "optuna":
-        return tune_parameters.headline(tuning)
     kept = [attempt.name for attempt in tuning.attempts if attempt.verdict == "kept"]
     said = f"Of {len(tuning.attempts)} changes, {len(kept)} could be shown to help"
     said += f": {', '.join(kept)}." if kept else "."
+    if tuning.strategy == "optuna":
+        said = tune_parameters.headline(tuning)
     if tuning.first is None or tuning.best is None or tuning.best.value is None:
         return said
     if not tuning.changes:

@@ -175,22 +175,14 @@ def _loss(tuning: Tuning, trial: Trial) -> float:
 
 
 def headline(tuning: Tuning) -> str:
-    """Return what a sampler came to, in a sentence or two."""
+    """Return how many recipes a sampler had trained, a sentence."""
     drawn = [trial for trial in tuning.trials if trial.spec.fold is None]
     counts = {state: sum(each.state == state for each in drawn) for state in ("stopped", "failed")}
     said = "One recipe was trained" if len(drawn) == 1 else f"{len(drawn)} recipes were trained"
     parts = [f"{count} {word}" for count, word in (
         (counts["stopped"], "ended early, behind the others"), (counts["failed"], "failed")
     ) if count]  # fmt: skip
-    said += f" ({', '.join(parts)})." if parts else "."
-    if tuning.first is None or tuning.best is None or tuning.best.value is None:
-        return said
-    if not tuning.changes:
-        return f"{said} {tuning.recipe} stays: {tuning.objective} {tuning.first.value:.4f}."
-    return (
-        f"{said} {tuning.objective} went from {tuning.first.value:.4f} ({tuning.recipe}) to "
-        f"{tuning.best.value:.4f} on the validation split that chose it."
-    )
+    return said + (f" ({', '.join(parts)})." if parts else ".")
 
 
 def learnt(tuning: Tuning) -> list[str]:
