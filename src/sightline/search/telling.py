@@ -123,10 +123,11 @@ def optimism_of(kept: Sequence[Attempt], gains: Sequence[float]) -> str:
             "was luck in the choice."
         )
     mean, _, reach = _spread(known)
+    luck = f"so about {promised - mean:.4f} of it was" if mean < promised else "so none of it was"
     return (
         f"{said}; {len(known)} pairs that had no say show {_signed(mean)} "
-        f"({_signed(mean - reach)} to {_signed(mean + reach)}), so about "
-        f"{max(promised - mean, 0.0):.4f} of it was luck in the choice. Rely on the second figure."
+        f"({_signed(mean - reach)} to {_signed(mean + reach)}), {luck} luck in the choice. Rely on "
+        "the second figure."
     )
 
 
