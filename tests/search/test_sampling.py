@@ -31,7 +31,7 @@ def _finished(trainings: Trainings) -> list[Trial]:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Trainings, Any]:
-    trainings = Trainings(most=40)
+    trainings = Trainings(most=30)
     of = study_in(tmp_path_factory.mktemp("study") / "one")
     return of, trainings, sampled(of, trainings)
 
@@ -47,7 +47,7 @@ def test_it_comes_nearer_to_the_best_than_drawing_at_random(searched: Any) -> No
                 "train.learning_rate": 10 ** throw.uniform(-5, -1),
                 "model.width": throw.randrange(16, 129, 16),
             }
-            for _ in range(40)
+            for _ in range(30)
         ]
         at_random.append(min(map(loss_of, draws)))
     assert found < sorted(at_random)[10]
@@ -181,6 +181,7 @@ def _work(folder: Path, most: int) -> None:
     (folder / f"{multiprocessing.current_process().name}.txt").write_text("\n".join(lines))
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_study_and_no_trial(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     study_in(folder).open()

@@ -51,7 +51,7 @@ def settings(quick: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setti
 @pytest.fixture(scope="module")
 def tuned(photos: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> sl.Tuning:
     out = tmp_path_factory.mktemp("search") / "one"
-    return sl.tune(photos, out=out, trials=4, progress=sl.Silent(), **settings)
+    return sl.tune(photos, out=out, trials=3, progress=sl.Silent(), **settings)
 
 
 def _study(folder: Path) -> list[optuna.trial.FrozenTrial]:

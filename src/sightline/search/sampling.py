@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline import runs
@@ -75,6 +76,7 @@ class Sampler:
             SetupError: Optuna is not installed.
         """
         self._study, self._base = self.of.open(), flat(self.of.recipe)
+        (self.of.folder / "trials").mkdir(exist_ok=True)
         with studies.faults(self.of.storage):
             self._begin_with_the_recipe()
             while not (ended := self._trial()):
@@ -143,7 +145,10 @@ class Sampler:
         return trial, True
 
     def _claim(self, number: int) -> Any:
-        return runs.claimed(self.of.folder / f"trial-{number}.lock")
+        return runs.claimed(self._lock(number))
+
+    def _lock(self, number: int) -> Path:
+        return self.of.folder / "trials" / f"study-{number}.lock"
 
     def _same_as(self, number: int, key: str) -> int | None:
         """Return an earlier trial of the same training; one that was dropped is none."""
@@ -213,7 +218,7 @@ class Sampler:
         running = (optuna.trial.TrialState.RUNNING,)
         for each in self._study.get_trials(deepcopy=False, states=running):
             if each.user_attrs.get(studies.OWNER, "") == self.of.owner:
-                studies.wait_for(self.of.folder / f"trial-{each.number}.lock")
+                studies.wait_for(self._lock(each.number))
 
     def _best(self, every: Sequence[Trial]) -> Trial:
         finished = [each for each in (self.first, *every) if each.state == "finished"]
