@@ -33,6 +33,7 @@ _ABOUT = "sightline"  # the study's attribute that says what it is of
 KEY, TOLD, OWNER, REASON = "key", "trial", "owner", "reason"  # attributes of one trial
 _BUSY = 60.0  # s, for which a process waits for another one to write
 _PAUSE = 0.02  # s
+_MADE = "already exists"  # what SQLite says of a table
 _TRIES, _LONGER = 5, 0.5  # times, and s between them
 _REDUCTION = 3  # Hyperband keeps one of so many
 _OF_A_MACHINE = ("backend", "devices", "checkpoint.", "train.log_to", "name")  # may differ
@@ -156,7 +157,7 @@ def connected(url: str) -> optuna.storages.RDBStorage:
     """
     import optuna
     from sqlalchemy import event
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     url = os.path.expandvars(url)
     sqlite = url.startswith("sqlite:")
@@ -167,9 +168,10 @@ def connected(url: str) -> optuna.storages.RDBStorage:
                 url, engine_kwargs=options or {"pool_pre_ping": True}
             )
             break
-        except (IntegrityError, ProgrammingError):  # another machine makes the tables just now
-            if not left:
-                raise
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            unreachable = isinstance(error, OperationalError) and _MADE not in str(error)
+            if not left or unreachable:
+                raise  # else another machine makes the tables just now
             time.sleep(_LONGER)
     if not sqlite:
         return storage
