@@ -84,7 +84,7 @@ bench-judging: $(INSTALLED) ## an evaluation with its intervals beside scikit-le
 bench: bench-stream bench-dropin bench-audit bench-train bench-judging    ## all of them
 
 lock:                   ## write requirements.lock anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra dev \
+	uv pip compile --universal --python-version 3.11 --extra tensorflow --extra optuna --extra dev \
 		--generate-hashes --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
 
 clean:                  ## remove the environments and every cache; runs stay

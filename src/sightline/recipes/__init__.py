@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.recipes.effects import PLACED, completed, deciders, has_effect, places, varied
 from sightline.recipes.loading import (
     BUILTIN_NAMES,
     builtin_text,
@@ -10,6 +11,7 @@ from sightline.recipes.loading import (
     flat,
     load_recipe,
     parse_changes,
+    refuse_value,
 )
 from sightline.recipes.planning import resolve_length, resolve_shape
 from sightline.recipes.schema import APPLICATIONS, EVERY_EPOCH, NETWORKS, OWN, Recipe
@@ -21,16 +23,23 @@ __all__ = [
     "EVERY_EPOCH",
     "NETWORKS",
     "OWN",
+    "PLACED",
     "AugmentSection",
     "Normalisation",
     "Recipe",
     "TrainSection",
     "builtin_text",
     "change_recipe",
+    "completed",
+    "deciders",
     "dump_recipe",
     "flat",
+    "has_effect",
     "load_recipe",
     "parse_changes",
+    "places",
+    "refuse_value",
     "resolve_length",
     "resolve_shape",
+    "varied",
 ]

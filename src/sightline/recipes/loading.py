@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sightline.errors import RecipeError
 from sightline.recipes.schema import APPLICATIONS, NETWORKS, Recipe
+from sightline.recipes.sections import Section
 
 BUILTIN_NAMES = ("auto", "basic", "chest-xray", "ham10000", "skin-binary", "transfer")
 _BACKBONE = "model.backbone"  # short for model.network of keras.applications
@@ -79,6 +80,28 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for key, value in changes.items():
         _change(values, key, value)
     return _validate(values, recipe.name)
+
+
+def refuse_value(recipe: Recipe, key: str, value: Any) -> None:
+    """Refuse a value that no recipe takes, whatever its other sections say.
+
+    Args:
+        recipe: Whose section it would be put into.
+        key: Dotted.
+        value: Of it.
+
+    Raises:
+        RecipeError: There is no such key, or it takes no such value.
+    """
+    part, _, name = key.partition(".")
+    section = getattr(recipe, part, None)
+    if key not in _all_keys() or not isinstance(section, Section):
+        raise RecipeError(f"{key!r} {_unknown(key)}")
+    values = section.model_dump(mode="json")
+    try:
+        type(section).model_validate({**values, name: value})
+    except ValidationError as error:
+        raise RecipeError(f"{part}.{_in_words(error)}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -33,7 +33,7 @@ NETWORKS = ("skin-binary", "ham10000", "chest-xray", "basic", "residual")
 # Filters. TensorFlow 2.21 with oneDNN died in the gradients of 12 of 12 trainings with 4 or 8, and
 # of none of 14 with 16.
 _NARROWEST_RESIDUAL = 16
-_ONLY_FOR = {  # key: what decides whether it has an effect, and with which values
+ONLY_FOR = {  # key: what decides whether it has an effect, and with which values
     "model.width": ("network", ("basic", "residual")),
     "model.stages": ("network", ("residual",)),
     "model.blocks": ("network", ("basic", "residual")),
@@ -168,7 +168,7 @@ class Recipe(Section):
 
     def _refuse_what_has_no_effect(self) -> None:
         """Refuse values that were changed and that this network or optimizer does not use."""
-        for name, (decides, serves) in _ONLY_FOR.items():
+        for name, (decides, serves) in ONLY_FOR.items():
             part, _, key = name.partition(".")
             section = getattr(self, part)
             value, chosen = getattr(section, key), getattr(section, decides)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 TrialState = Literal["finished", "stopped", "failed"]
+Strategy = Literal["ladder", "optuna"]
 Verdict = Literal["kept", "rejected", "undecided"]
 # Given what a search is about after each epoch so far, the reason for which the training ends
 # here; "" where it goes on.
 Watch = Callable[[Sequence[float]], str]
+_ENOUGH = 10  # trainings of one split, to compare these alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Trial:
         parameters: Of the network; 0 where it was not built.
         answers: Findings of its curves that a change of the recipe answers: (code, change as
             `--set` takes it), the worst first.
-        run: The name of its folder beside the others.
+        run: The name of its folder beside the others; "" where that is on another machine.
     """
 
     spec: TrialSpec
@@ -108,6 +111,38 @@ class Trial:
             "answers": tuple((code, change) for code, change in plain["answers"]),
         }
         return cls(**{**plain, **whole})
+
+
+def comparable(trials: Sequence[Trial]) -> list[Trial]:
+    """Return whole trainings, one for each recipe, with values that can be compared.
+
+    A sampler's are all of one split and seed. A ladder's are of many: each is then the mean of
+    what it differs by from the unchanged recipe of the same fold and seed, added to what that one
+    has on the average. What did not finish is left out.
+
+    Args:
+        trials: Of one search, in any order.
+    """
+    done = [
+        each for each in trials
+        if each.state == "finished" and not each.spec.quick
+        and each.value is not None and math.isfinite(each.value)
+    ]  # fmt: skip
+    given = [each for each in done if (each.spec.seed, each.spec.fold) == (0, None)]
+    if len(given) >= _ENOUGH:
+        return given
+    bases = {
+        (each.spec.seed, each.spec.fold): each.value or 0.0
+        for each in done if not each.spec.changes
+    }  # fmt: skip
+    level = sum(bases.values()) / max(len(bases), 1)
+    found: dict[str, tuple[Trial, list[float]]] = {}
+    for each in done:
+        base = bases.get((each.spec.seed, each.spec.fold))
+        if base is not None:
+            plain = json.dumps(each.spec.to_dict()["changes"], sort_keys=True)
+            found.setdefault(plain, (each, []))[1].append((each.value or 0.0) - base)
+    return [replace(each, value=level + sum(gains) / len(gains)) for each, gains in found.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +210,8 @@ class Tuning:
         ended: Why it went no further.
         seconds: What all trainings took together.
         optimism: What is known of how much too good the best figure is, a sentence.
+        importance: How much each parameter decided which trainings were good ones, (parameter,
+            share), the most first; () where too few were done, or without Optuna.
     """
 
     folder: str
@@ -190,6 +227,7 @@ class Tuning:
     ended: str = ""
     seconds: float = 0.0
     optimism: str = ""
+    importance: tuple[tuple[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -201,6 +239,7 @@ class Tuning:
             "ablations": [each.to_dict() for each in self.ablations],
             "first": self.first.to_dict() if self.first else None,
             "best": self.best.to_dict() if self.best else None,
+            "importance": [list(each) for each in self.importance],
         }
 
     @classmethod
@@ -212,5 +251,6 @@ class Tuning:
             "ablations": tuple(map(Attempt.from_dict, plain["ablations"])),
             "first": Trial.from_dict(plain["first"]) if plain["first"] else None,
             "best": Trial.from_dict(plain["best"]) if plain["best"] else None,
+            "importance": tuple((name, share) for name, share in plain.get("importance", ())),
         }
         return cls(**{**plain, **whole})

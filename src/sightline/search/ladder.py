@@ -210,7 +210,7 @@ class Ladder:
     def _measure_afresh(self, gains: list[float]) -> None:
         """Add what all kept changes gain together, in pairs that had no say in keeping them."""
         for pair in range(FRESH_PAIRS):
-            first, best = self._run([_fresh({}, pair), _fresh(_together(self.kept), pair)])
+            first, best = self._run([fresh({}, pair), fresh(_together(self.kept), pair)])
             gains.append(self._gain(first, best))
 
     def _without(self, attempt: Attempt) -> Attempt:
@@ -218,9 +218,7 @@ class Ladder:
         others = _together(each for each in self.kept if each is not attempt)
         gains = []
         for pair in range(FRESH_PAIRS):
-            left_out, complete = self._run(
-                [_fresh(others, pair), _fresh(_together(self.kept), pair)]
-            )
+            left_out, complete = self._run([fresh(others, pair), fresh(_together(self.kept), pair)])
             gains.append(self._gain(left_out, complete))
         return telling.ablation_of(attempt, gains)
 
@@ -252,7 +250,8 @@ def _together(attempts: Iterable[Attempt]) -> dict[str, Any]:
     return together
 
 
-def _fresh(changes: Mapping[str, Any], pair: int) -> TrialSpec:
+def fresh(changes: Mapping[str, Any], pair: int) -> TrialSpec:
+    """Return a training of a pair that decides nothing: no other has its seed."""
     return TrialSpec(changes, _FRESH_SEED + pair, pair)
 
 

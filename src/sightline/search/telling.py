@@ -131,6 +131,35 @@ def optimism_of(kept: Sequence[Attempt], gains: Sequence[float]) -> str:
     )
 
 
+def luck_of(promised: float, count: int, gains: Sequence[float], values: Sequence[float]) -> str:
+    """Return how much of the gain of the best of many is seen on splits that did not choose it.
+
+    Args:
+        promised: What it gained on the split that chose it.
+        count: Trainings that it was chosen from.
+        gains: Over the recipe itself, in pairs on other splits with other seeds.
+        values: What it had there.
+    """
+    if promised <= 0:
+        return "The recipe that it began with stayed the best, so no figure is the best of many."
+    said = (
+        f"The best of {count} trainings on one validation split gained {promised:.4f} there, of "
+        "which some is luck in the choice"
+    )
+    if len(gains) < 2:
+        return f"{said}; how much was not measured, as there was no time for pairs on other splits."
+    mean, _, reach = _spread(gains)
+    said += (
+        f": trained anew on {len(gains)} other splits it gained {_signed(mean)} "
+        f"({_signed(mean - reach)} to {_signed(mean + reach)}) over the recipe that it began with, "
+        f"and had {float(np.mean(values)):.4f} ({min(values):.4f} to {max(values):.4f}). Rely on "
+        "these figures."
+    )
+    if mean - reach <= 0:
+        said += " They do not show that it is better at all."
+    return said
+
+
 def _spread(gains: Sequence[float]) -> tuple[float, float, float]:
     """Return mean, noise of one pair, and how far the 95 % interval of the mean reaches."""
     from scipy.special import stdtrit

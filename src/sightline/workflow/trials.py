@@ -67,7 +67,7 @@ class Trials:
         self.folder, self.plan, self.audited = folder, plan, audited
         self.column, self.seconds, self.most = column, seconds, most
         self.told: Callable[[], None] = lambda: None
-        self._reserved = 0.0
+        self._reserved, self._kept_back = 0.0, 0
         (folder / "trials").mkdir(parents=True, exist_ok=True)
 
     def __call__(
@@ -104,9 +104,20 @@ class Trials:
 
         return sharing.in_turn(folder, list(wanted), self.known, done, goes_on=goes_on)
 
-    def reserve(self, seconds: float) -> None:
-        """Keep so much of the time for a training that is done `now`."""
-        self._reserved = seconds
+    def reserve(self, seconds: float, trainings: int = 0) -> None:
+        """Keep so much of the time, and so many trainings, for what is done at the end."""
+        self._reserved, self._kept_back = seconds, trainings
+
+    def release(self) -> None:
+        """Let what follows have all that was reserved."""
+        self.reserve(0.0)
+
+    def keep(self, trial: Trial) -> None:
+        """Know what came of a training that was done elsewhere; its run is not here."""
+        path = self.folder / "trials" / f"{trial.spec.key}.json"
+        if not path.exists():
+            elsewhere = dataclasses.replace(trial, run="")
+            runs.write_sealed(path, {"trial": elsewhere.to_dict()})
 
     def known(self, key: str) -> Trial | None:
         """Return a trial that was finished before; None where there is none."""
@@ -121,9 +132,9 @@ class Trials:
 
     def _affords(self) -> bool:
         done = self.all()
-        spent = self._reserved + sum(trial.seconds for trial in done)
+        spent = self._reserved + sum(trial.seconds for trial in done if trial.run)
         return (not self.seconds or spent < self.seconds) and (
-            not self.most or len(done) < self.most
+            not self.most or len(done) + self._kept_back < self.most
         )
 
     def train(self, spec: TrialSpec, watch: Watch | None = None) -> Trial:

@@ -7,23 +7,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sightline import runs
 from sightline.data.sources import SourceOptions
 from sightline.errors import RecipeError, RunError
 from sightline.judging import reports
 from sightline.progress import Progress, Shown, Silent
-from sightline.recipes import Recipe, change_recipe, dump_recipe, load_recipe
+from sightline.recipes import Recipe, change_recipe, dump_recipe, flat, load_recipe
 from sightline.records import Manifest
-from sightline.records.trials import Attempt, Trial, TrialSpec, Tuning
-from sightline.search import FRESH_PAIRS, Climbed, Ladder, rules_of_thumb
+from sightline.records.trials import Attempt, Strategy, Trial, TrialSpec, Tuning
+from sightline.search import FRESH_PAIRS, Climbed, Ladder, importance_of, rules_of_thumb
 from sightline.workflow import gate, sharing
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
 from sightline.workflow.judging import evaluate
 from sightline.workflow.reporting import report
 from sightline.workflow.retraining import retrained
+from sightline.workflow.sampling import Sampling
 from sightline.workflow.training import planned
 from sightline.workflow.trial_rows import TrialRows
 from sightline.workflow.trials import Trials
@@ -31,7 +32,6 @@ from sightline.workflow.trials import Trials
 if TYPE_CHECKING:
     from sightline.learning.planning import Plan
 
-Strategy = Literal["ladder"]
 _FIRST_RUNG = "basic"
 _ABOUT = "search.json"
 _LAST_PART = 4  # of the time is kept back at most for what is measured at the end
@@ -46,6 +46,9 @@ def tune(
     changes: Mapping[str, Any] | Sequence[str] = (),
     strategy: Strategy = "ladder",
     objective: str = "val_loss",
+    space: str | Path | None = None,
+    storage: str = "",
+    study: str = "",
     minutes: float = 0.0,
     trials: int = 0,
     workers: int = 0,
@@ -65,15 +68,25 @@ def tune(
     2 % of a wrong step in the whole search. At the end each kept change is left out once, to say
     what it is worth beside the others. The test split is never looked at.
 
+    The sampler, strategy "optuna", draws whole recipes from a declared space instead: Optuna's TPE
+    draws more of what was good so far, and its Hyperband ends trainings that fall behind. At the
+    end the best one is measured again on other splits, as the one that chose it flatters it.
+
     Cut off, it goes on with `resume` where it was: no training is done twice.
 
     Args:
         data: What `scan` takes, or a manifest.
         recipe: What it begins with; "basic" when None.
         changes: Of that recipe.
-        strategy: "ladder".
+        strategy: "ladder" or "optuna", which needs the extra of that name.
         objective: "val_loss", or a metric of validation: "accuracy", "balanced_accuracy",
             "precision", "recall", "f1", "auc".
+        space: For "optuna": a TOML file of the values that may be drawn, in the forms that
+            docs/search.md shows; without, the usual ones around those of the recipe.
+        storage: For "optuna": URL of a database that several machines share, as Optuna and
+            SQLAlchemy take it; without, a file in the folder. `$NAME` in it is an environment
+            variable, so that no password need be written.
+        study: For "optuna": its name in that database; without, that of the folder.
         minutes: Its trainings may take so long; 0 for no limit.
         trials: There may be so many trainings; 0 for no limit.
         workers: Processes that train at the same time, each on processors of its own; 0 as before
@@ -90,26 +103,31 @@ def tune(
 
     Raises:
         DataError: As `train`.
-        RecipeError: As `train`; or there is no such objective, or a limit is below 0.
+        RecipeError: As `train`; or there is no such objective or strategy, a limit is below 0, or
+            the space has a key or a value that the recipe does not take.
         RunError: `out` holds something already, `resume` holds no search, or the very first
-            training failed, or a worker.
-        SetupError: As `train`.
+            training failed, or a worker; or the storage does not answer, or its study is of
+            something else.
+        SetupError: As `train`; or Optuna is not installed.
     """
     shown = progress or Shown()
     limits = Limits(minutes, trials, workers)
+    sampling = Sampling(Path(space) if space is not None else None, storage, study)
     if resume is not None:
-        _refuse_beside_resume({"data": data, "recipe": recipe, "out": out, **source})
-        study = _Study.again(Path(resume), limits)
+        also = {"space": space, "storage": storage, "study": study}
+        _refuse_beside_resume({"data": data, "recipe": recipe, "out": out, **also, **source})
+        search = _Study.again(Path(resume), limits)
     else:
         chosen = _about(load_recipe(recipe or _FIRST_RUNG, changes), objective)
+        sampling.check(strategy, chosen, limited=bool(minutes or trials))
         gate.refuse_missing_weights(chosen)
         path = Path(out) if out is not None else runs.new_run_path("tune")
         runs.check_new(path)
         manifest = manifest_of(data, source)
-        study = _Study(path, manifest, chosen, strategy, objective, limits)
-    tuning = study.search(shown, cache=cache, allow_leak=allow_leak)
+        search = _Study(path, manifest, chosen, strategy, objective, limits, sampling)
+    tuning = search.search(shown, cache=cache, allow_leak=allow_leak)
     if retrain and not sharing.is_worker():
-        retrained(tuning, study.manifest, cache=cache, progress=shown)
+        retrained(tuning, search.manifest, cache=cache, progress=shown)
     return tuning
 
 
@@ -148,6 +166,7 @@ class _Study:
         strategy: How it goes on.
         objective: What it is about.
         limits: How far it may go.
+        sampling: What the sampler alone is told.
     """
 
     path: Path
@@ -156,6 +175,7 @@ class _Study:
     strategy: str
     objective: str
     limits: Limits
+    sampling: Sampling
 
     @classmethod
     def again(cls, path: Path, limits: Limits) -> _Study:
@@ -170,7 +190,8 @@ class _Study:
         known = limits.over(about)
         manifest = Manifest.load(path / "manifest.parquet")
         recipe = load_recipe(path / "recipe.toml")
-        return cls(path, manifest, recipe, about["strategy"], about["objective"], known)
+        of = (about["strategy"], about["objective"])
+        return cls(path, manifest, recipe, *of, known, Sampling.again(about))
 
     def search(self, progress: Progress, *, cache: bool, allow_leak: bool) -> Tuning:
         """Return what the search came to, and write it."""
@@ -197,7 +218,7 @@ class _Study:
         return tuning
 
     def _climbed(self, plan: Plan, trials: Trials, progress: Progress) -> tuple[Trial, Climbed]:
-        """Return the first training, and what the ladder came to.
+        """Return the first training, and what the search came to.
 
         Raises:
             RunError: The first one failed.
@@ -208,6 +229,10 @@ class _Study:
         last = first.seconds  # for the best one, on the split that the images came with
         wanted = last * (1 + 2 * FRESH_PAIRS)
         trials.reserve(min(wanted, max(last, trials.seconds / _LAST_PART)))
+        if self.strategy == "optuna":
+            most = min(2 * FRESH_PAIRS, trials.most // _LAST_PART)
+            trials.reserve(min(wanted, trials.seconds / _LAST_PART), most)
+            return first, self.sampling.search(plan, self.objective, trials, first)
         climbed = Ladder(
             plan.recipe, trials,
             higher_is_better=self.objective != "val_loss",
@@ -233,11 +258,13 @@ class _Study:
         runs.make_folder(self.path)
         about = {
             "strategy": self.strategy, "objective": self.objective,
-            **dataclasses.asdict(self.limits),
+            **self.sampling.told(), **dataclasses.asdict(self.limits),
         }  # fmt: skip
         if not (self.path / _ABOUT).exists():
             runs.write_content(self.path / "recipe.toml", dump_recipe(plan.recipe))
             runs.save_manifest(plan.manifest, self.path / "manifest.parquet")
+        if self.strategy == "optuna":
+            self.sampling.begin(self.path, plan.recipe)
         runs.write_sealed(self.path / _ABOUT, about)
 
     def _tuning(
@@ -257,6 +284,9 @@ class _Study:
             ended=climbed.ended,
             seconds=sum(trial.seconds for trial in trials),
             optimism=climbed.optimism,
+            importance=importance_of(
+                flat(plan.recipe), trials, higher_is_better=self.objective != "val_loss"
+            ),
         )
 
     def _write(self, plan: Plan, tuning: Tuning, progress: Progress) -> None:
@@ -264,7 +294,7 @@ class _Study:
         runs.write_content(self.path / "best.toml", dump_recipe(recipe))
         runs.write_json(self.path / "tuning.json", tuning.to_dict())
         self._report_trials(tuning, progress)
-        page = reports.render_tuning(tuning, thumb=_thumb(plan))
+        page = reports.render_tuning(tuning, thumb=_thumb(plan), base=flat(plan.recipe))
         runs.write_content(self.path / "tune.html", page)
 
     def _report_trials(self, tuning: Tuning, progress: Progress) -> None:
@@ -273,7 +303,7 @@ class _Study:
         On validation images alone: a search looks at no other.
         """
         judged = {each.run for each in (tuning.first, tuning.best) if each is not None}
-        paths = [self.path / "trials" / trial.run for trial in tuning.trials if trial.curve]
+        paths = [self.path / "trials" / t.run for t in tuning.trials if t.curve and t.run]
         missing = [path for path in paths if not (path / "report.html").exists()]
         with progress.step("reports", len(missing)) as step:
             for path in missing:

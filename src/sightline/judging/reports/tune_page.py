@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
-from markupsafe import Markup
 
-from sightline.judging.reports import figures, layout
+from sightline.judging.reports import figures, layout, tune_parameters
 from sightline.records.trials import Attempt, Trial, Tuning
 
 if TYPE_CHECKING:
@@ -90,12 +89,19 @@ def curves_figure(trials: Sequence[Trial], *, narrow: bool = False) -> Figure:
     return figure
 
 
-def render_tuning(tuning: Tuning, *, thumb: Mapping[str, int] | None = None) -> str:
+def render_tuning(
+    tuning: Tuning,
+    *,
+    thumb: Mapping[str, int] | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> str:
     """Return a search as one HTML5 page that loads nothing; equal searches, equal page.
 
     Args:
         tuning: What it came to.
         thumb: Widths that rules of thumb recommend for the dense layer, where there is one.
+        base: The recipe that it began with, by dotted key, resolved; without, it is not shown
+            which values went together.
     """
     tested = [attempt for attempt in tuning.attempts if attempt.gains]
     curved = [trial for trial in tuning.trials if trial.curve][:_MOST_CURVES]
@@ -107,26 +113,18 @@ def render_tuning(tuning: Tuning, *, thumb: Mapping[str, int] | None = None) -> 
             headline=_headline(tuning),
             tuning=tuning,
             rounds=_rounds(tuning),
-            gains=_both(gains_figure, tested, "gains", "What each change gained in each pair"),
-            curves=_both(curves_figure, curved, "curves", "val_loss of each training"),
+            gains=tune_parameters.both(
+                gains_figure, tested, "gains", "What each change gained in each pair"
+            ),
+            curves=tune_parameters.both(
+                curves_figure, curved, "curves", "val_loss of each training"
+            ),
             trials=_rows(tuning),
+            **tune_parameters.shown(tuning, base or {}),
             thumb=thumb or {},
             learnt=_learnt(tuning),
         )
     )
-
-
-def _both(draw: Any, shown: Sequence[Any], name: str, label: str) -> dict[str, Markup] | None:
-    if not shown:
-        return None
-    return {
-        width: Markup(
-            figures.svg(
-                draw(shown, narrow=width == "narrow"), prefix=f"{name}-{width}", label=label
-            )
-        )
-        for width in ("wide", "narrow")
-    }
 
 
 @functools.cache
@@ -142,6 +140,8 @@ def _headline(tuning: Tuning) -> str:
     kept = [attempt.name for attempt in tuning.attempts if attempt.verdict == "kept"]
     said = f"Of {len(tuning.attempts)} changes, {len(kept)} could be shown to help"
     said += f": {', '.join(kept)}." if kept else "."
+    if tuning.strategy == "optuna":
+        said = tune_parameters.headline(tuning)
     if tuning.first is None or tuning.best is None or tuning.best.value is None:
         return said
     if not tuning.changes:
@@ -181,8 +181,9 @@ def _rows(tuning: Tuning) -> list[dict[str, Any]]:
 
 def _learnt(tuning: Tuning) -> list[str]:
     """Return what the search showed, a sentence each."""
-    said = [f"{each.name.capitalize()} helped: {each.sentence}"
-            for each in tuning.attempts if each.verdict == "kept"]  # fmt: skip
+    said = tune_parameters.learnt(tuning)
+    said += [f"{each.name.capitalize()} helped: {each.sentence}"
+             for each in tuning.attempts if each.verdict == "kept"]  # fmt: skip
     said += [f"{each.name.capitalize()}. {each.sentence}" for each in tuning.ablations]
     unsure = [each for each in tuning.attempts if each.verdict == "undecided" and each.needed]
     if unsure:
