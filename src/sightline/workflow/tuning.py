@@ -106,7 +106,7 @@ def tune(
         RecipeError: As `train`; or there is no such objective or strategy, a limit is below 0, or
             the space has a key or a value that the recipe does not take.
         RunError: `out` holds something already, `resume` holds no search, or the very first
-            training failed, or a worker; or the storage does not answer, or its study is of
+            training failed; or the storage does not answer, or its study is of
             something else.
         SetupError: As `train`; or Optuna is not installed.
     """
@@ -207,7 +207,7 @@ class _Study:
             rows = TrialRows(trials, progress, step, self.objective)
             trials.told = rows.add_new
             if workers > 1 and not sharing.is_worker():
-                self._share(workers, rows)
+                self._share(workers, rows, progress)
             first, climbed = self._climbed(plan, trials, progress)
             best = trials.now(TrialSpec(climbed.changes))
         tuning = self._tuning(plan, climbed, trials.all(), first, best)
@@ -242,7 +242,7 @@ class _Study:
         ).climb()  # fmt: skip
         return first, climbed
 
-    def _share(self, workers: int, rows: TrialRows) -> None:
+    def _share(self, workers: int, rows: TrialRows, progress: Progress) -> None:
         """Have worker processes do all trainings; what one that fails leaves is done here."""
         command = ["tune", "--resume", str(self.path)]
         with sharing.workers(command, workers, self.path) as started:
@@ -250,7 +250,10 @@ class _Study:
                 rows.add_new()
                 time.sleep(_LOOK)
             for each in started:
-                each.refuse_failure()
+                try:
+                    each.refuse_failure()
+                except RunError as error:
+                    progress.say(f"{error}. What it was at is done here.")
         rows.add_new()
 
     def _begin(self, plan: Plan) -> None:
