@@ -104,6 +104,6 @@ def found_again(worlds: range) -> int:
 if __name__ == "__main__":
     nothing, something = map(int, sys.argv[1:])
     wrong = kept_for_nothing(range(10_000, 10_000 + nothing))
-    print(f"{wrong} of {nothing:,} searches kept a change that does nothing")
+    sys.stdout.write(f"{wrong} of {nothing:,} searches kept a change that does nothing\n")
     right = found_again(range(20_000, 20_000 + something))
-    print(f"{right} of {something:,} searches kept a change of twice the noise")
+    sys.stdout.write(f"{right} of {something:,} searches kept a change of twice the noise\n")
