@@ -85,11 +85,22 @@ def test_its_page_says_that_recipes_were_drawn(tuned: sl.Tuning) -> None:
 
 def test_going_on_with_a_finished_search_trains_nothing_again(tuned: sl.Tuning) -> None:
     folder = Path(tuned.folder)
-    before = {path.name: path.read_bytes() for path in (folder / "trials").glob("*.json")}
+    before = {path.name: path.read_bytes() for path in (folder / "trials").glob("[!.]*.json")}
     again = sl.tune(resume=folder, progress=sl.Silent())
-    assert {path.name: path.read_bytes() for path in (folder / "trials").glob("*.json")} == before
+    assert {
+        path.name: path.read_bytes() for path in (folder / "trials").glob("[!.]*.json")
+    } == before
     assert again.trials == tuned.trials
     assert again.changes == tuned.changes
+
+
+def test_half_a_file_that_a_kill_left_behind_is_no_training(tuned: sl.Tuning) -> None:
+    folder = Path(tuned.folder)
+    half = folder / "trials" / ".0123456789abcdef.1234.json"
+    half.write_text('{"trial": {"spec"')
+    again = sl.tune(resume=folder, progress=sl.Silent())
+    half.unlink()
+    assert again.trials == tuned.trials
 
 
 def _begun(folder: Path) -> dict[str, str]:
@@ -113,16 +124,16 @@ def test_killed_with_two_workers_no_finished_training_is_lost_or_done_twice(
         time.sleep(0.05)
     more = {"resume": str(out)}
     other = _started(more)
-    while len(list((out / "trials").glob("*.json"))) < 6:
+    while len(list((out / "trials").glob("[!.]*.json"))) < 6:
         time.sleep(0.05)
     for process in (one, other):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    done = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
+    done = {path.name: path.read_bytes() for path in (out / "trials").glob("[!.]*.json")}
     begun, study = _begun(out), {each.number: each.params for each in _study(out)}
     workers = [_started(more), _started(more)]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    after = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
+    after = {path.name: path.read_bytes() for path in (out / "trials").glob("[!.]*.json")}
     assert {name: after[name] for name in done} == done
     assert {key: _begun(out)[key] for key in begun} == begun
     trials = _study(out)

@@ -126,7 +126,8 @@ class Trials:
 
     def all(self) -> list[Trial]:
         """Return every finished trial, the first one first."""
-        paths = (self.folder / "trials").glob("*.json")
+        # What was cut off while it was written begins with a dot; it is no trial.
+        paths = (self.folder / "trials").glob("[!.]*.json")
         order = sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
         return [Trial.from_dict(runs.read_json(path)["trial"]) for path in order]
 
