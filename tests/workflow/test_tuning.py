@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 import sightline as sl
 from listening_lines import Lines
 from sightline.records import Trial
+from sightline.workflow import trials
 from tiny_backbone import tiny
 
 MakePhotos = Callable[..., Path]
@@ -178,6 +180,29 @@ def test_a_training_that_fails_is_told_with_its_reason(
     trial = Trial.from_dict(json.loads(kept.read_text())["trial"])
     assert trial.state == "failed"
     assert trial.reason
+
+
+def test_whatever_a_framework_raises_is_the_reason_of_that_training(
+    photos: Path, quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("shapes (3, 4) and (5,)\nand a dump of everything")
+
+    monkeypatch.setattr(trials, "carry_out", fails)
+    with pytest.raises(sl.RunError, match=r"ValueError: shapes \(3, 4\) and \(5,\)$"):
+        sl.tune(photos, changes=quick, out=tmp_path / "x", trials=2, progress=sl.Silent())
+
+
+def test_a_full_disk_is_no_trial_that_failed(
+    photos: Path, quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise sl.RunError("cannot write") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trials, "carry_out", fails)
+    with pytest.raises(sl.RunError, match="cannot write"):
+        sl.tune(photos, changes=quick, out=tmp_path / "x", trials=2, progress=sl.Silent())
+    assert not list((tmp_path / "x" / "trials").glob("*.json"))
 
 
 @pytest.mark.parametrize(

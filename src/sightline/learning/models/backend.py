@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import platform
 import sys
@@ -59,7 +60,13 @@ def choose(wanted: str = "auto") -> str:
         os.environ["KERAS_BACKEND"] = name  # not before: a failed choice must not bind the next
         require("keras")
         _accelerators(name)  # looking for a GPU is where the drivers talk
+    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
     return name
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Say whether TensorFlow warns of something else than the fifth network of a process."""
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def choose_for(made_on: str) -> str:
