@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
 from jinja2 import Environment
 
 from sightline.judging.reports import figures, layout, tune_parameters
@@ -103,6 +105,7 @@ def render_tuning(
         base: The recipe that it began with, by dotted key, resolved; without, it is not shown
             which values went together.
     """
+    rounds = _rounds(tuning)
     tested = [attempt for attempt in tuning.attempts if attempt.gains]
     curved = [trial for trial in tuning.trials if trial.curve][:_MOST_CURVES]
     return (
@@ -112,7 +115,8 @@ def render_tuning(
             name=tuning.folder.rstrip("/").rpartition("/")[2],
             headline=_headline(tuning),
             tuning=tuning,
-            rounds=_rounds(tuning),
+            rounds=rounds,
+            tree=_tree(rounds),
             gains=tune_parameters.both(
                 gains_figure, tested, "gains", "What each change gained in each pair"
             ),
@@ -129,7 +133,7 @@ def render_tuning(
 
 @functools.cache
 def _environment() -> Environment:
-    return layout.environment(change=_change, gain="{:+.4f}".format)
+    return layout.environment(change=_change, gain="{:+.4f}".format, settable=_settable)
 
 
 def _change(changes: Mapping[str, Any]) -> str:
@@ -163,6 +167,34 @@ def _rounds(tuning: Tuning) -> list[dict[str, Any]]:
         rounds.append({"base": base, "tested": tested, "looked_at": others})
         base += "".join(f" + {each.name}" for each in tried if each.verdict == "kept")
     return rounds
+
+
+def _tree(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the rounds one within the other: what was kept leads to the next one."""
+    if not rounds:
+        return None
+    first, *later = rounds
+    names: dict[str, list[str]] = {"undecided": [], "rejected": []}
+    for attempt in first["tested"]:
+        if attempt.verdict != "kept":
+            names[attempt.verdict].append(attempt.name)
+    kept = [attempt for attempt in first["tested"] if attempt.verdict == "kept"]
+    return {
+        "kept": kept[0] if kept else None,
+        "next": _tree(later),
+        "others": [(verdict, each) for verdict, each in names.items() if each],
+        "looked_at": len(first["looked_at"]),
+    }
+
+
+def _settable(key: str, value: object) -> str:
+    """Return a change as a shell takes it."""
+    plain = list(value) if isinstance(value, tuple) else value
+    text = tomli_w.dumps({"value": plain}).partition("=")[2]
+    if isinstance(value, str):  # a bare word is read as one
+        text = value
+    change = f"{key}={' '.join(text.split())}".replace("[ ", "[").replace(", ]", "]")
+    return f"--set {shlex.quote(change)}"
 
 
 def _rows(tuning: Tuning) -> list[dict[str, Any]]:
