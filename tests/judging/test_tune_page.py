@@ -8,9 +8,9 @@ import shlex
 import pytest
 
 from sightline.judging.reports import render_tuning
-from sightline.judging.reports.tune_page import _settable
+from sightline.judging.reports.tune_page import _settable, curves_figure
 from sightline.recipes import parse_changes
-from sightline.records.trials import Attempt, Tuning, Verdict
+from sightline.records.trials import Attempt, Trial, TrialSpec, Tuning, Verdict
 
 
 def attempt(name: str, number: int, verdict: Verdict, *, tested: bool = True) -> Attempt:
@@ -50,3 +50,16 @@ def test_any_value_comes_back_as_it_was(value: object) -> None:
     _, change = shlex.split(_settable("model.x", value))
     known = list(value) if isinstance(value, tuple) else value
     assert parse_changes([change]) == {"model.x": known}
+
+
+def test_curves_have_the_numbers_of_the_table_and_failures_no_link() -> None:
+    trials = (
+        Trial(TrialSpec(), "finished", value=0.5, curve=(0.6, 0.5), best_epoch=1, run="aa"),
+        Trial(TrialSpec({"model.width": 1}), "failed", "no memory", run="bb"),
+        Trial(TrialSpec({"model.width": 9}), "finished", value=0.4, curve=(0.4,), run="cc"),
+    )
+    figure = curves_figure([(1, trials[0]), (3, trials[2])])
+    assert [axes.get_title() for axes in figure.axes] == ["1", "3"]
+    shown = render_tuning(Tuning("s", "ladder", "val_loss", "basic", {}, trials))
+    assert 'href="trials/cc/report.html"' in shown
+    assert 'href="trials/bb' not in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from simulated_worlds import (
 )
 
 from sightline.recipes import change_recipe
-from sightline.records.trials import Trial, TrialSpec
+from sightline.records.trials import Attempt, Trial, TrialSpec
 from sightline.search import propose
 from sightline.search.telling import ablation_of
 
@@ -165,3 +166,60 @@ def test_a_spec_is_the_same_whatever_the_order_of_its_changes() -> None:
     assert one.key == other.key
     assert TrialSpec.from_dict(one.to_dict()).key == one.key
     assert dataclasses.replace(one, seed=2).key != one.key
+
+
+class Sure(World):
+    """Trainings that are judged by F1, and are far too sure where that is best."""
+
+    def trained(self, spec: TrialSpec) -> Trial:
+        trial = super().trained(spec)
+        assert trial.value is not None
+        return dataclasses.replace(trial, value=1 - trial.value, val_loss=1.3, curve=(0.6, 1.3))
+
+
+def test_by_a_metric_a_network_that_is_too_sure_has_still_learned() -> None:
+    result = climbed(Sure(3, [({"model.width": 64}, 4.0)]), higher_is_better=True)
+    assert holds(result.changes, {"model.width": 64})
+
+
+def test_a_step_that_a_later_one_took_over_is_left_out_with_it() -> None:
+    gains = [({"model.width": 64}, 5.0), ({"model.width": 128}, 10.0)]
+    result = climbed(World(5, gains))
+    widths = [each for each in result.ablations if "model.width" in each.changes]
+    assert result.changes["model.width"] == 128
+    assert len(widths) == 1
+    assert widths[0].mean == pytest.approx(10 * NOISE, abs=3 * NOISE)
+
+
+def test_where_the_recipe_without_a_step_fails_nothing_is_said_of_its_worth() -> None:
+    class Needed(World):
+        def trained(self, spec: TrialSpec) -> Trial:
+            if spec.seed >= 2000 and not spec.changes:
+                return Trial(spec, "failed", "out of memory")
+            return super().trained(spec)
+
+    result = climbed(Needed(5, [({"model.width": 64}, 5.0)]))
+    (left_out,) = result.ablations
+    assert left_out.verdict == "undecided"
+    assert left_out.sentence == "Without it a training failed."
+    assert "no time" in result.optimism
+
+
+def test_a_change_whose_training_fails_is_told_in_plain_json() -> None:
+    class Failing(World):
+        def trained(self, spec: TrialSpec) -> Trial:
+            if spec.changes.get("model.width") == 64:
+                return Trial(spec, "failed", "out of memory")
+            return super().trained(spec)
+
+    wide = next(each for each in climbed(Failing(2)).attempts if each.name == "twice as wide")
+    text = json.dumps(wide.to_dict(), allow_nan=False)
+    assert Attempt.from_dict(json.loads(text)) == wide
+
+
+def test_a_search_whose_error_is_used_up_says_so() -> None:
+    ends = {climbed(World(number)).ended for number in range(40)}
+    assert (
+        "The error that a search may make is used up, so nothing more is put to the test." in ends
+    )
+    assert "No further change can be shown to help." in ends

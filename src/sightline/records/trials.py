@@ -154,8 +154,8 @@ class Attempt:
         changes: What it sets, by dotted key.
         why: Which finding or rule of thumb it follows from.
         round: Which base it was tried on: 0 for the first.
-        quick: What it gained in each quick pair; positive is better.
-        gains: What it gained in each pair of whole trainings.
+        quick: What it gained in each quick pair; positive is better, -inf where it failed.
+        gains: What it gained in each pair of whole trainings, likewise.
         verdict: "kept", "rejected", "undecided".
         sentence: The decision in words, with its numbers.
         mean: Of the gains; None where there are none.
@@ -181,14 +181,25 @@ class Attempt:
         """Return it as plain JSON values."""
         plain = {name: getattr(self, name) for name in self.__slots__}
         return plain | {
-            "changes": dict(self.changes), "quick": list(self.quick), "gains": list(self.gains)
-        }  # fmt: skip
+            "changes": dict(self.changes),
+            "quick": [_plain(gain) for gain in self.quick],
+            "gains": [_plain(gain) for gain in self.gains],
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Attempt:
         """Return the attempt that `to_dict` wrote."""
-        whole = {"quick": tuple(plain["quick"]), "gains": tuple(plain["gains"])}
+        whole = {name: tuple(map(_gain, plain[name])) for name in ("quick", "gains")}
         return cls(**{**plain, **whole})
+
+
+def _plain(gain: float) -> float | None:
+    """Return a gain as JSON has it; that of a training that failed is null."""
+    return gain if math.isfinite(gain) else None
+
+
+def _gain(plain: float | None) -> float:
+    return -math.inf if plain is None else plain
 
 
 @dataclass(frozen=True, slots=True)

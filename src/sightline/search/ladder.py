@@ -1,10 +1,11 @@
 """The ladder: one change at a time, kept only where paired trainings show that it helps.
 
-A round looks at every proposal in two quick pairs, and takes the most promising ones to whole
-trainings, on folds and seeds that no quick pair had. The error of a whole search is shared out:
-each change that is put to the test takes two fifths of what is left, and one that is kept gives
-its part back (after the fallback procedure of Wiens 2003), so that a search of changes that do
-nothing keeps one of them in at most two of a hundred cases.
+A round looks at every proposal in one or two quick pairs, and takes the most promising ones to
+whole trainings, on seeds that no quick pair had, and on other folds where there are four or more.
+The error of a whole search is shared out: each change that is put to the test takes two fifths of
+what is left, and one that is kept gives its part back (after the fallback procedure of Wiens
+2003), so that a search of changes that do nothing keeps one of them in at most two of a hundred
+cases.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sightline.search.proposals import Proposal, in_pairs, propose
 # reason; None: there is no time left for them.
 Ask = Callable[[Sequence[TrialSpec], Watch | None], list[Trial] | None]
 
+USED_UP = "the error that a search may make is used up"
 FOLDS = 10  # the last two for quick pairs, the others for whole ones
 ERROR = 0.02  # of a whole search
 FRESH_PAIRS = 4  # at the end, which had no say
@@ -91,10 +93,12 @@ class Ladder:
 
     def climb(self) -> Climbed:
         """Return what was kept, once nothing more can be shown to help or the time is over."""
-        ended = "No further change can be shown to help."
         try:
             while self._climbs():
                 pass
+            ended = "No further change can be shown to help."
+            if self.left * _SHARE < _LEAST_ERROR:
+                ended = f"{USED_UP.capitalize()}, so nothing more is put to the test."
         except _NoTime:
             ended = "The time is over."
         if self.climbed is not None:
@@ -104,7 +108,7 @@ class Ladder:
         try:
             if self.kept:
                 self._measure_afresh(afresh)
-            ablations.extend(map(self._without, self.kept))
+            ablations.extend(map(self._without, self._lasting()))
         except _NoTime:
             ended += " Too little was left to measure what each kept change is worth at the end."
         optimism = telling.optimism_of(self.kept, afresh)
@@ -134,8 +138,11 @@ class Ladder:
         for each in promising:
             attempt = self._tested(each, number, screened[each.name])
             if attempt.verdict == "kept":
-                for other in promising[promising.index(each) + 1 :]:  # on the new recipe, then
-                    self._decide(other, number, screened[other.name], [], sequential.NOTHING)
+                why = "it is tried again on the better recipe"
+                for other in promising[promising.index(each) + 1 :]:
+                    self._decide(
+                        other, number, screened[other.name], [], sequential.NOTHING, why=why
+                    )
                 return True
             if attempt.mean is not None and attempt.mean > 0:
                 tested.append((attempt.mean, each))
@@ -168,12 +175,12 @@ class Ladder:
         """Put a change to the test of whole trainings, until it is decided."""
         allowed = self.left * _SHARE
         if allowed < _LEAST_ERROR:
-            return self._decide(proposal, number, screened, [], sequential.NOTHING)
+            return self._decide(proposal, number, screened, [], sequential.NOTHING, why=USED_UP)
         gains: list[float] = []
         learned: list[float] = []
         verdict = sequential.judge(gains, allowed)
         try:
-            while verdict.outcome == "open":
+            while verdict.outcome == "open" and all(map(math.isfinite, gains)):
                 base, trial = self._run(
                     [self._whole({}, len(gains)), self._whole(proposal.changes, len(gains))]
                 )
@@ -200,8 +207,11 @@ class Ladder:
         verdict: sequential.Verdict,
         *,
         guesses: bool = False,
+        why: str = "",
     ) -> Attempt:
-        attempt = telling.attempt_of(proposal, number, screened, gains, verdict, guesses=guesses)
+        attempt = telling.attempt_of(
+            proposal, number, screened, gains, verdict, guesses=guesses, why=why
+        )
         self.attempts.append(attempt)
         if self.told is not None:
             self.told(attempt)
@@ -213,9 +223,23 @@ class Ladder:
             first, best = self._run([fresh({}, pair), fresh(_together(self.kept), pair)])
             gains.append(self._gain(first, best))
 
+    def _lasting(self) -> list[Attempt]:
+        """Return what was kept but for steps whose values a later one took over.
+
+        Leaving out the later one leaves out both.
+        """
+        return [
+            attempt
+            for place, attempt in enumerate(self.kept)
+            if not any(attempt.changes.keys() <= later.changes.keys()
+                       for later in self.kept[place + 1 :])
+        ]  # fmt: skip
+
     def _without(self, attempt: Attempt) -> Attempt:
         """Return what a kept change is worth beside the others, by leaving it out."""
-        others = _together(each for each in self.kept if each is not attempt)
+        others = _together(
+            each for each in self.kept if not each.changes.keys() <= attempt.changes.keys()
+        )
         gains = []
         for pair in range(FRESH_PAIRS):
             left_out, complete = self._run([fresh(others, pair), fresh(_together(self.kept), pair)])
@@ -236,8 +260,10 @@ class Ladder:
         return TrialSpec({**_together(self.kept), **changes}, pair, pair)
 
     def _gain(self, base: Trial, changed: Trial) -> float:
-        """Return what a change gained; less than any other, where its training failed."""
-        if base.value is None or changed.value is None:
+        """Return what a change gained; NaN where the unchanged recipe failed, -inf where it did."""
+        if base.value is None or math.isnan(base.value):
+            return math.nan
+        if changed.value is None or math.isnan(changed.value):
             return -math.inf
         gain = base.value - changed.value
         return -gain if self.higher_is_better else gain
@@ -256,11 +282,18 @@ def fresh(changes: Mapping[str, Any], pair: int) -> TrialSpec:
 
 
 def _mean(gains: Sequence[float]) -> float:
-    return float(np.mean(gains)) if gains else -math.inf
+    """Return the mean; less than any other of none, and where a training failed."""
+    return float(np.mean(gains)) if gains and all(map(math.isfinite, gains)) else -math.inf
 
 
 def _learned(trial: Trial) -> float:
-    """Return by how many nats of all validation images a training beats guessing."""
-    if trial.val_loss is None or trial.guess_loss is None:
+    """Return by how many nats of all validation images a training beats guessing, at its best.
+
+    At its epoch of the lowest val_loss: another figure may choose one where the network is right
+    more often, and far too sure.
+    """
+    losses = [loss for loss in (*trial.curve, trial.val_loss) if loss is not None]
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if not finite or trial.guess_loss is None:
         return -math.inf
-    return trial.num_validation * (trial.guess_loss - trial.val_loss)
+    return trial.num_validation * (trial.guess_loss - min(finite))

@@ -120,6 +120,7 @@ def _balance(recipe: Recipe, imbalance: float) -> Iterator[Proposal]:
         why = f"the largest class is {imbalance:.1f} times the smallest"
         yield Proposal("class weights", {"balance.class_weights": "balanced"}, why)
         yield Proposal("oversampling", {"balance.sampling": "oversample"}, why)
+        yield Proposal("undersampling", {"balance.sampling": "undersample"}, why)
     if not balance.initial_bias:
         yield Proposal("initial bias", {"balance.initial_bias": True},
                        "starting at the class shares saves the first epochs")  # fmt: skip
@@ -153,7 +154,8 @@ def _transfer(recipe: Recipe) -> Iterator[Proposal]:
     if longer and epochs != "auto" and longer < epochs:
         yield Proposal("the head alone for longer", {"model.frozen_epochs": longer},
                        "a head that is settled spoils less of what was learned before")  # fmt: skip
-    for factor, name in ((3.0, "unfrozen at a higher rate"), (1 / 3, "unfrozen at a lower rate")):
+    rates = ((3.0, "unfrozen at a higher rate"), (1 / 3, "unfrozen at a lower rate"))
+    for factor, name in rates if longer else ():  # never frozen, it is the rate of all
         wanted = float(f"{model.unfrozen_rate * factor:.2g}")
         if wanted <= 1:
             yield Proposal(name, {"model.unfrozen_rate": wanted}, "a factor of three either way")

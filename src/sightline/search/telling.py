@@ -21,6 +21,7 @@ def attempt_of(
     verdict: Verdict,
     *,
     guesses: bool = False,
+    why: str = "",
 ) -> Attempt:
     """Return a decided attempt with its sentence.
 
@@ -31,8 +32,9 @@ def attempt_of(
         gains: What it gained in pairs of whole trainings; -inf of one that failed.
         verdict: Of the gains.
         guesses: The changed recipe is no better than guessing.
+        why: It was not put to the test, where it was promising.
     """
-    decided, sentence = _decided(screened, gains, verdict, guesses=guesses)
+    decided, sentence = _decided(screened, gains, verdict, guesses=guesses, why=why)
     return Attempt(
         name=proposal.name,
         changes=dict(proposal.changes),
@@ -50,15 +52,18 @@ def attempt_of(
 
 
 def _decided(
-    screened: Sequence[float], gains: Sequence[float], verdict: Verdict, *, guesses: bool
+    screened: Sequence[float], gains: Sequence[float], verdict: Verdict, *, guesses: bool, why: str
 ) -> tuple[Decided, str]:
     if -math.inf in (*screened, *gains):
         return "rejected", "Its training failed."
+    if any(map(math.isnan, (*screened, *gains))):
+        return "undecided", "The training of the unchanged recipe failed beside it."
     if not gains:
         mean = float(np.mean(screened)) if screened else math.nan
         if mean > 0:
             return "undecided", (
-                f"It gained {mean:.4f} in short trainings; it was not put to the test."
+                f"It gained {mean:.4f} in short trainings; it was not put to the test"
+                f"{f': {why}' if why else ''}."
             )
         lost = f"{-mean:.4f}" if mean <= -0.00005 else "nothing, and gained nothing,"
         return "rejected", f"It lost {lost} in short trainings."
@@ -86,6 +91,8 @@ def ablation_of(attempt: Attempt, gains: Sequence[float]) -> Attempt:
         attempt: The one that is left out.
         gains: What the whole recipe gains over the one without it, two pairs or more.
     """
+    if not all(map(math.isfinite, gains)):
+        return _ablation(attempt, gains, "undecided", "Without it a training failed.")
     mean, noise, reach = _spread(gains)
     count = len(gains)
     said = f"Without it: {_signed(-mean)} ({_signed(-mean - reach)} to {_signed(-mean + reach)})"
@@ -96,6 +103,17 @@ def ablation_of(attempt: Attempt, gains: Sequence[float]) -> Attempt:
         verdict, said = "rejected", f"{said}; beside the others it is not beneficial any more."
     else:
         said = f"{said}; {count} pairs do not show whether it still is beneficial."
+    return _ablation(attempt, gains, verdict, said, mean, noise)
+
+
+def _ablation(
+    attempt: Attempt,
+    gains: Sequence[float],
+    verdict: Decided,
+    said: str,
+    mean: float | None = None,
+    noise: float | None = None,
+) -> Attempt:
     return Attempt(
         attempt.name, attempt.changes, "left out at the end", attempt.round, (), tuple(gains),
         verdict, said, mean, noise,
@@ -182,5 +200,5 @@ def _signed(value: float) -> str:
 
 def _odds(error: float) -> str:
     if error < 1e-6:
-        return "fewer than 1 of 1,000,000 searches"
+        return "fewer than 1 of 1,000,000 cases"
     return f"1 of {round(1 / error):,} cases" if error < 0.5 else "most cases"

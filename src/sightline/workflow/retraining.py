@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from sightline.progress import Progress
-from sightline.recipes import EVERY_EPOCH, change_recipe, load_recipe
+from sightline.recipes import EVERY_EPOCH, Recipe, change_recipe, flat, load_recipe
 from sightline.records import Manifest
 from sightline.records.trials import Tuning
-from sightline.runs import Run
+from sightline.runs import Run, open_run
 from sightline.workflow.auditing import audit
 from sightline.workflow.reporting import report
 from sightline.workflow.resuming import resume
@@ -39,27 +40,16 @@ def retrained(tuning: Tuning, manifest: Manifest, *, cache: bool, progress: Prog
         DataError: As `train`.
         RunError: It was cut off and cannot go on, or failed.
     """
-    path = Path(tuning.folder) / FOLDER
+    recipe = _wanted(tuning)
+    path = _place(Path(tuning.folder), recipe)
     if (path / "run.json").exists():
         run = resume(path, cache=cache, progress=progress)
     else:
         pool = pl.col("split").is_in(["train", "validation"])
         sides = pl.when(pool).then(pl.lit("train")).otherwise("split")
         whole = manifest.with_splits(manifest.table.select(split=sides).to_series())
-        recipe = load_recipe(Path(tuning.folder) / "best.toml")
-        changes: dict[str, Any] = {
-            "train.best": EVERY_EPOCH,
-            "stop.patience": 0,
-            "data.validation": 0.0,
-        }
-        if recipe.schedule.kind == "plateau":  # it follows val_loss
-            changes["schedule.kind"] = "constant"
-        if recipe.schedule.kind not in _LAID_OUT:
-            changes["train.epochs"] = _usual_epochs(tuning)
         audited = audit(whole, mute=recipe.audit.mute, progress=progress)
-        plan = planned(
-            audited, change_recipe(recipe, changes), None, cached=cache, allow_leak=True
-        )  # fmt: skip
+        plan = planned(audited, recipe, None, cached=cache, allow_leak=True)
         run = carry_out(path, plan, audited, progress=progress)
     if run.state != "finished":
         raise KeyboardInterrupt  # it stays, and goes on with the search
@@ -69,6 +59,31 @@ def retrained(tuning: Tuning, manifest: Manifest, *, cache: bool, progress: Prog
         f"it: sightline evaluate {path}"
     )
     return run
+
+
+def _wanted(tuning: Tuning) -> Recipe:
+    """Return the best recipe, with nothing left to validation images."""
+    recipe = load_recipe(Path(tuning.folder) / "best.toml")
+    changes: dict[str, Any] = {
+        "train.best": EVERY_EPOCH, "stop.patience": 0, "data.validation": 0.0,
+    }  # fmt: skip
+    if recipe.schedule.kind == "plateau":  # it follows val_loss
+        changes["schedule.kind"] = "constant"
+    if recipe.schedule.kind not in _LAID_OUT:
+        changes["train.epochs"] = _usual_epochs(tuning)
+    return change_recipe(recipe, changes)
+
+
+def _place(folder: Path, recipe: Recipe) -> Path:
+    """Return where a run of this recipe is, or goes; one of another recipe stays as it is."""
+    for number in itertools.count(1):
+        path = folder / (FOLDER if number == 1 else f"{FOLDER}-{number}")
+        if not (path / "run.json").exists():
+            return path
+        known = flat(open_run(path).recipe)
+        if all(known[key] == value for key, value in flat(recipe).items() if value != "auto"):
+            return path
+    raise AssertionError("numbers do not end")
 
 
 def _usual_epochs(tuning: Tuning) -> int:

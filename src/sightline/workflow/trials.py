@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _QUICK_EPOCHS = 3  # a quick training has so many times fewer epochs
 _FEWEST_EPOCHS = 2
+_FEW_FOLDS = 4
 _LARGE = 96  # pixels of the shorter side, from which on a quick training halves it
 
 
@@ -119,6 +120,11 @@ class Trials:
             elsewhere = dataclasses.replace(trial, run="")
             runs.write_sealed(path, {"trial": elsewhere.to_dict()})
 
+    def forget_failed(self, key: str) -> None:
+        """Let a training that failed be tried again; one that did not is left as it is."""
+        if (trial := self.known(key)) is not None and trial.state == "failed":
+            (self.folder / "trials" / f"{key}.json").unlink()
+
     def known(self, key: str) -> Trial | None:
         """Return a trial that was finished before; None where there is none."""
         path = self.folder / "trials" / f"{key}.json"
@@ -161,7 +167,13 @@ class Trials:
             return Trial(spec, "failed", _reason(error), seconds=seconds, run=spec.key)
         if run.state != "finished":
             raise KeyboardInterrupt  # it stays, and goes on with the search
-        return self._told(spec, run, watching.reason, time.perf_counter() - begun)
+        history = run.history
+        reason = watching.reason
+        if watch is not None and not reason and len(history) < int(run.recipe.train.epochs):
+            reason = watch(history[self.column].to_list())  # ended by a process that is gone
+        # What other processes did of it is in its epochs.
+        seconds = max(time.perf_counter() - begun, float(history["seconds"].sum()))
+        return self._told(spec, run, reason, seconds)
 
     def recipe_of(self, spec: TrialSpec) -> Recipe:
         """Return the recipe of a training.
@@ -188,7 +200,7 @@ class Trials:
             return self.plan.manifest
         folded = self._folded
         inside = folded.table["fold"].is_not_null()
-        fold = spec.fold % (int(folded.table["fold"].max()) + 1)  # type: ignore[arg-type]
+        fold = _fold_of(spec.fold, int(folded.table["fold"].max()) + 1)  # type: ignore[arg-type]
         sides = folded.table.select(
             split=pl.when(inside & (pl.col("fold") == fold))
             .then(pl.lit("validation"))
@@ -247,10 +259,24 @@ class Trials:
         )
 
 
+def _fold_of(fold: int, count: int) -> int:
+    """Return the fold that stands for one of FOLDS where there are fewer of them.
+
+    The last two are those of short trainings, which no whole one shares if there are four or more.
+    """
+    quick = FOLDS - fold
+    if count == FOLDS or count < _FEW_FOLDS:
+        return fold % count
+    return count - quick if quick <= 2 else fold % (count - 2)
+
+
 def guess_loss(manifest: Manifest) -> float:
-    """Return the cross-entropy of always answering the class shares of the training images."""
+    """Return the cross-entropy of always answering the class shares of the training images.
+
+    Each class counts as one image more, so that one without any is not impossible.
+    """
     counts = manifest.counts().select("label", "train", "validation")
-    train = counts["train"].to_numpy().astype(np.float64)
+    train = counts["train"].to_numpy().astype(np.float64) + 1
     validation = counts["validation"].to_numpy().astype(np.float64)
     return float(-(validation * np.log(train / train.sum())).sum() / validation.sum())
 

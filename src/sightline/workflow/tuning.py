@@ -115,8 +115,10 @@ def tune(
     sampling = Sampling(Path(space) if space is not None else None, storage, study)
     if resume is not None:
         also = {"space": space, "storage": storage, "study": study}
-        _refuse_beside_resume({"data": data, "recipe": recipe, "out": out, **also, **source})
-        search = _Study.again(Path(resume), limits)
+        given = {"data": data, "recipe": recipe, "changes": changes, "out": out}
+        _refuse_beside_resume({**given, **also, **source})
+        search = _Study.again(Path(resume), limits, cache=cache, allow_leak=allow_leak)
+        search.refuse_other(strategy, objective)
     else:
         chosen = _about(load_recipe(recipe or _FIRST_RUNG, changes), objective)
         sampling.check(strategy, chosen, limited=bool(minutes or trials))
@@ -124,10 +126,12 @@ def tune(
         path = Path(out) if out is not None else runs.new_run_path("tune")
         runs.check_new(path)
         manifest = manifest_of(data, source)
-        search = _Study(path, manifest, chosen, strategy, objective, limits, sampling)
-    tuning = search.search(shown, cache=cache, allow_leak=allow_leak)
+        search = _Study(
+            path, manifest, chosen, strategy, objective, limits, sampling, cache, allow_leak
+        )  # fmt: skip
+    tuning = search.search(shown)
     if retrain and not sharing.is_worker():
-        retrained(tuning, search.manifest, cache=cache, progress=shown)
+        retrained(tuning, search.manifest, cache=search.cache, progress=shown)
     return tuning
 
 
@@ -167,6 +171,8 @@ class _Study:
         objective: What it is about.
         limits: How far it may go.
         sampling: What the sampler alone is told.
+        cache: Keep decoded images.
+        allow_leak: Search although copies or groups are on two sides of the split.
     """
 
     path: Path
@@ -176,10 +182,12 @@ class _Study:
     objective: str
     limits: Limits
     sampling: Sampling
+    cache: bool
+    allow_leak: bool
 
     @classmethod
-    def again(cls, path: Path, limits: Limits) -> _Study:
-        """Return a search that was begun.
+    def again(cls, path: Path, limits: Limits, *, cache: bool, allow_leak: bool) -> _Study:
+        """Return a search that was begun, with or without what is said now or was said then.
 
         Raises:
             RunError: There is none, or it is damaged.
@@ -191,12 +199,29 @@ class _Study:
         manifest = Manifest.load(path / "manifest.parquet")
         recipe = load_recipe(path / "recipe.toml")
         of = (about["strategy"], about["objective"])
-        return cls(path, manifest, recipe, *of, known, Sampling.again(about))
+        how = (cache and about.get("cache", True), allow_leak or about.get("allow_leak", False))
+        return cls(path, manifest, recipe, *of, known, Sampling.again(about), *how)
 
-    def search(self, progress: Progress, *, cache: bool, allow_leak: bool) -> Tuning:
+    def refuse_other(self, strategy: str, objective: str) -> None:
+        """Refuse to go on as another search; the defaults are those of nobody who named one.
+
+        Raises:
+            RunError: It is of another strategy, or about something else.
+        """
+        for name, given, known, usual in (
+            ("strategy", strategy, self.strategy, "ladder"),
+            ("objective", objective, self.objective, "val_loss"),
+        ):
+            if given not in (known, usual):
+                raise RunError(
+                    f"{self.path} is a search with {name} {known}, and cannot go on with {given}. "
+                    "Begin another one for that."
+                )
+
+    def search(self, progress: Progress) -> Tuning:
         """Return what the search came to, and write it."""
         audited = audit(self.manifest, mute=self.recipe.audit.mute, progress=progress)
-        plan = planned(audited, self.recipe, None, cached=cache, allow_leak=allow_leak)
+        plan = planned(audited, self.recipe, None, cached=self.cache, allow_leak=self.allow_leak)
         self._begin(plan)
         workers = max(self.limits.workers, 1)
         trials = Trials(
@@ -223,22 +248,23 @@ class _Study:
         Raises:
             RunError: The first one failed.
         """
+        if not sharing.is_worker():
+            trials.forget_failed(TrialSpec().key)
         first = trials.now(TrialSpec())
         if first.value is None:
             raise RunError(f"the first training failed, so nothing can be compared: {first.reason}")
         last = first.seconds  # for the best one, on the split that the images came with
         wanted = last * (1 + 2 * FRESH_PAIRS)
-        trials.reserve(min(wanted, max(last, trials.seconds / _LAST_PART)))
+        most = min(1 + 2 * FRESH_PAIRS, trials.most // _LAST_PART)
+        trials.reserve(min(wanted, max(last, trials.seconds / _LAST_PART)), most)
         if self.strategy == "optuna":
-            most = min(2 * FRESH_PAIRS, trials.most // _LAST_PART)
-            trials.reserve(min(wanted, trials.seconds / _LAST_PART), most)
             return first, self.sampling.search(plan, self.objective, trials, first)
         climbed = Ladder(
             plan.recipe, trials,
             higher_is_better=self.objective != "val_loss",
             imbalance=plan.facts.imbalance,
             told=lambda attempt: progress.say(_in_words(attempt)),
-            climbed=lambda: trials.reserve(last),
+            climbed=lambda: trials.reserve(last, min(most, 1)),
         ).climb()  # fmt: skip
         return first, climbed
 
@@ -261,6 +287,7 @@ class _Study:
         runs.make_folder(self.path)
         about = {
             "strategy": self.strategy, "objective": self.objective,
+            "cache": self.cache, "allow_leak": self.allow_leak,
             **self.sampling.told(), **dataclasses.asdict(self.limits),
         }  # fmt: skip
         if not (self.path / _ABOUT).exists():
@@ -311,7 +338,7 @@ class _Study:
         with progress.step("reports", len(missing)) as step:
             for path in missing:
                 if path.name in judged:
-                    evaluate(path, split="validation", progress=Silent())
+                    evaluate(path, split="validation", allow_leak=True, progress=Silent())
                 report(path, progress=Silent())
                 step.advance()
 

@@ -56,11 +56,11 @@ def gains_figure(attempts: Sequence[Attempt], *, narrow: bool = False) -> Figure
     return figure
 
 
-def curves_figure(trials: Sequence[Trial], *, narrow: bool = False) -> Figure:
+def curves_figure(trials: Sequence[tuple[int, Trial]], *, narrow: bool = False) -> Figure:
     """Return val_loss over the epochs of each trial, a small panel each on one scale.
 
     Args:
-        trials: With curves, one or more.
+        trials: Their numbers and they, with a finite val_loss each, one or more.
         narrow: For a narrow screen.
     """
     from matplotlib.figure import Figure
@@ -69,18 +69,18 @@ def curves_figure(trials: Sequence[Trial], *, narrow: bool = False) -> Figure:
     rows = -(-len(trials) // columns)
     width = figures.NARROW if narrow else 9.6
     figure = Figure(figsize=(width, 0.2 + 1.15 * rows), layout="constrained")
-    drawn = [[loss for loss in trial.curve if math.isfinite(loss)] for trial in trials]
-    every = sorted(loss for curve in drawn for loss in curve)
+    every = sorted(loss for _, trial in trials for loss in trial.curve if math.isfinite(loss))
     low, high = every[0], every[min(len(every) - 1, int(0.97 * len(every)))]
     margin = 0.08 * (high - low) or 0.1
-    for place, (trial, curve) in enumerate(zip(trials, drawn, strict=True)):
+    for place, (number, trial) in enumerate(trials):
+        curve = [loss if math.isfinite(loss) else math.nan for loss in trial.curve]
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.plot(range(1, len(curve) + 1), curve, color=figures.VALIDATION, linewidth=1.3)
         if 0 <= trial.best_epoch < len(curve):
             axes.plot([trial.best_epoch + 1], [curve[trial.best_epoch]], "o",
                       color=figures.INK, markersize=2.8)  # fmt: skip
         axes.set_ylim(low - margin, high + margin)
-        axes.set_title(f"{place + 1}", color=figures.INK, fontsize=7.5, pad=2)
+        axes.set_title(f"{number}", color=figures.INK, fontsize=7.5, pad=2)
         axes.tick_params(colors=figures.INK, labelsize=6, length=2)
         axes.set_xticks([1, max(len(curve), 2)])
         if place % columns:
@@ -107,7 +107,8 @@ def render_tuning(
     """
     rounds = _rounds(tuning)
     tested = [attempt for attempt in tuning.attempts if attempt.gains]
-    curved = [trial for trial in tuning.trials if trial.curve][:_MOST_CURVES]
+    numbered = enumerate(tuning.trials, start=1)
+    curved = [(number, trial) for number, trial in numbered if any(map(math.isfinite, trial.curve))]
     return (
         _environment()
         .get_template("tune.html.j2")
