@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,8 @@ from typer.testing import CliRunner
 
 import sightline as sl
 from sightline.cli.app import app
+from sightline.judging import reports
+from sightline.workflow import folds
 
 MakePhotos = Callable[..., Path]
 Settings = Mapping[str, Any]
@@ -187,3 +191,53 @@ def test_killed_in_a_fold_it_goes_on_and_ends_as_if_it_had_not_been(
     one, other = (pl.read_parquet(Path(folder) / "predictions.parquet")
                   for folder in (judged.folder, tmp_path / "cv"))  # fmt: skip
     assert one.equals(other)
+
+
+def test_a_fold_that_fails_is_told_and_tried_again(
+    judged: sl.CrossValidation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(judged.folder, tmp_path / "cv")
+    shutil.rmtree(folder / "folds" / "r0-f1")
+    (folder / "folds" / "r0-f1.json").unlink()
+
+    def fails(*_: object, **__: object) -> None:
+        raise sl.RunError("the objective became nan")
+
+    again = ["cv", "--resume", str(folder)]
+    with monkeypatch.context() as patch:
+        patch.setattr(folds, "carry_out", fails)
+        ended = CliRunner().invoke(app, again)
+    assert ended.exit_code == 2
+    assert "r0-f1 failed: the objective became nan" in ended.stdout
+    assert "figures of 1 of 2 trainings" in ended.stdout
+    found = json.loads((folder / "crossvalidation.json").read_text())
+    assert [fold["state"] for fold in found["folds"]] == ["finished", "failed"]
+    ended = CliRunner().invoke(app, [*again, "--json"])
+    assert ended.exit_code == 0
+    shown = json.loads(ended.stdout)
+    assert [fold["state"] for fold in shown["folds"]] == ["finished", "finished"]
+    assert shown["metrics"] == json.loads(json.dumps(judged.to_dict()["metrics"]))
+
+
+def test_each_repeat_predicts_every_image_once_more(
+    source: dict[str, Any], quick: Settings, tmp_path: Path
+) -> None:
+    result = sl.cv(
+        recipe="basic", changes={**quick, "train.epochs": 1}, folds=2, repeats=2,
+        out=tmp_path / "cv", split_col="side", progress=sl.Silent(), **source,
+    )  # fmt: skip
+    found = pl.read_parquet(tmp_path / "cv" / "predictions.parquet")
+    assert found.group_by("repeat").agg(pl.col("record_id").n_unique())["record_id"].to_list() == [
+        40, 40,
+    ]  # fmt: skip
+    assert len(found) == 80
+    one, other = (found.filter(pl.col("repeat") == number) for number in (0, 1))
+    assert one["fold"].to_list() != other["fold"].to_list()
+    assert [fold.name for fold in result.folds] == ["r0-f0", "r0-f1", "r1-f0", "r1-f1"]
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_the_page_says_of_group_mates_what_is_so(judged: sl.CrossValidation, leaks: bool) -> None:
+    page = reports.render_cross_validation(dataclasses.replace(judged, leak_allowed=leaks))
+    assert ("nor any image of its group" in page) is not leaks
+    assert ("may have been among what it saw" in page) is leaks

@@ -99,6 +99,7 @@ class CrossValidation:
         metrics: Name to its spread.
         classes: Class to the same.
         groups: Whole groups that were resampled for the pooled intervals; 0 where images were.
+        leak_allowed: Whether given folds were taken although they may share groups or copies.
     """
 
     folder: str
@@ -112,6 +113,7 @@ class CrossValidation:
     metrics: Mapping[str, Spread]
     classes: Mapping[str, Mapping[str, Spread]]
     groups: int = 0
+    leak_allowed: bool = False
 
     @property
     def finished(self) -> tuple[Fold, ...]:

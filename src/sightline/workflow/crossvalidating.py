@@ -233,6 +233,7 @@ def _summed_up(work: Folds, folds: Sequence[Fold]) -> CrossValidation:
         metrics=metrics,
         classes=classes,
         groups=pooled[0].groups,
+        leak_allowed=asked.allow_leak and not asked.folds,
     )
     _keep(work.folder, result, pooled, pl.concat(tables))
     return result
