@@ -90,7 +90,7 @@ def test_no_command_installs_the_package_that_is_called_sightline_elsewhere(name
 
 
 def test_a_package_that_sightline_does_not_know_is_installed_in_any_version() -> None:
-    assert how_to_install("optuna") == "pip install optuna"
+    assert how_to_install("catboost") == "pip install catboost"
 
 
 @no_jax

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from typer.testing import CliRunner
 
 import sightline as sl
 from sightline.cli.app import app
+from sightline.data.stream import filling
 from sightline.judging import reports
+from sightline.progress import Step
 from sightline.workflow import folds
 
 MakePhotos = Callable[..., Path]
@@ -50,14 +53,50 @@ def source(table: Path) -> dict[str, Any]:
     return {"labels": table, "path_col": "file", "label_col": "is", "group_col": "who"}
 
 
+class Decoded(sl.Silent):
+    """Knows how many images were decoded to train and to judge when each fold ended."""
+
+    def __init__(self) -> None:
+        self.images, self.after_folds, self.title = 0, list[int](), ""
+
+    @contextmanager
+    def step(self, title: str, total: int | None) -> Iterator[Step]:
+        self.title = title
+        with super().step(title, total) as step:
+            yield step
+
+    def say(self, line: str) -> None:
+        if line.startswith("r0-f"):
+            self.after_folds.append(self.images)
+
+
 @pytest.fixture(scope="module")
-def judged(
+def both(
     source: dict[str, Any], quick: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> sl.CrossValidation:
-    return sl.cv(
-        recipe="basic", changes=quick, folds=2, out=tmp_path_factory.mktemp("cv") / "whole",
-        split_col="side", progress=sl.Silent(), **source,
-    )  # fmt: skip
+) -> tuple[sl.CrossValidation, Decoded]:
+    decoded, decode = Decoded(), filling.Filler._decode
+
+    def counting(self: filling.Filler, rows: Any, *more: Any) -> Any:
+        if "epoch" in decoded.title or "predicting" in decoded.title:  # not the pictures of maps
+            decoded.images += len(rows)
+        return decode(self, rows, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling.Filler, "_decode", counting)
+        judged = sl.cv(
+            recipe="basic", changes=quick, folds=2, out=tmp_path_factory.mktemp("cv") / "whole",
+            split_col="side", progress=decoded, **source,
+        )  # fmt: skip
+    return judged, decoded
+
+
+@pytest.fixture(scope="module")
+def judged(both: tuple[sl.CrossValidation, Decoded]) -> sl.CrossValidation:
+    return both[0]
+
+
+def test_the_second_fold_decodes_nothing(both: tuple[sl.CrossValidation, Decoded]) -> None:
+    assert both[1].after_folds == [40, 40]
 
 
 def runs_of(judged: sl.CrossValidation) -> list[sl.Run]:

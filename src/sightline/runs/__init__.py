@@ -80,6 +80,7 @@ from sightline.runs.folder import (
 from sightline.runs.journal import Journal, Logged, note, provenance
 from sightline.runs.looks import count_looks, note_look
 from sightline.runs.places import (
+    CACHED,
     FOLD,
     NETWORK,
     check_new,
@@ -94,6 +95,7 @@ from sightline.runs.tables import check_table_path, write_rows
 from sightline.runs.trackers import About, Tracker, refuse_missing
 
 __all__ = [
+    "CACHED",
     "CHECKPOINT_VERSION",
     "COMPOSED",
     "FOLD",

@@ -17,6 +17,7 @@ from sightline.errors import RunError
 from sightline.runs.files import is_unfinished, make_folder
 
 FOLD = "fold"  # key of run.json: which fold of a cross-validation is its test split
+CACHED = "cached"  # likewise: whether its judged images are kept decoded for the others
 NETWORK = "network.keras"  # of a run whose recipe does not describe the network
 _BEGUN = {  # of a training that never came to its first step: run.json is written last
     *("run.lock", "run.log", "recipe.toml", "manifest.parquet", "manifest.parquet.npy"),

@@ -240,9 +240,10 @@ class Folds:
                     resume=path, cache=asked.cache, allow_leak=asked.allow_leak, progress=shown
                 )
             else:
+                about = {runs.FOLD: name, runs.CACHED: asked.cache}
                 run = carry_out(
-                    path, self._plan(name), self.audited, about={runs.FOLD: name}, progress=shown
-                )
+                    path, self._plan(name), self.audited, about=about, progress=shown
+                )  # fmt: skip
                 if run.state == "finished":
                     log = Logged(shown, path / "run.log")
                     judge(run, log, allow_leak=asked.allow_leak)

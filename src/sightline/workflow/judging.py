@@ -222,8 +222,9 @@ class _Case:
         Raises:
             DataError: None of them can be read.
         """
+        cache = None if self.split is None else predicting.cache_of(self.run)
         parts = predicting.predictions_of(
-            self.run, self.manifest, self.split, weights, progress, embedded=embedded
+            self.run, self.manifest, self.split, weights, progress, embedded=embedded, cache=cache
         )
         predictions = Predictions.together(list(parts))
         _refuse_nothing_read(predictions, self.manifest)

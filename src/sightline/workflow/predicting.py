@@ -14,7 +14,7 @@ import polars as pl
 
 from sightline import runs
 from sightline.data.sources import ScanOptions, scan_files
-from sightline.data.stream import Stream, StreamConfig
+from sightline.data.stream import Stream, StreamConfig, cache_root
 from sightline.errors import DataError
 from sightline.judging import evaluation
 from sightline.learning.models import backend
@@ -119,6 +119,7 @@ def predictions_of(
     progress: Progress,
     *,
     embedded: bool = False,
+    cache: Path | None = None,
 ) -> Iterator[Predictions]:
     """Yield predictions batch by batch; every verb that predicts comes through here.
 
@@ -129,6 +130,7 @@ def predictions_of(
         weights: "best", "last" or "average".
         progress: Where the bar goes, and what is said of weights and backend.
         embedded: With what the network's last layer saw of each image, where that can be had.
+        cache: Where decoded images are kept; None decodes each file as it is now.
 
     Raises:
         RunError: The run has no such weights, or they are damaged.
@@ -151,7 +153,7 @@ def predictions_of(
         model = both or model
 
     # A file that cannot be read is an answer here ("reason"), not a reason to stop.
-    config = StreamConfig.of(run.recipe, training=False).forgiving(len(manifest))
+    config = StreamConfig.of(run.recipe, training=False, cache=cache).forgiving(len(manifest))
     with (
         Stream(manifest, split=split, config=config) as stream,
         progress.step(f"predicting {split or 'images'}", stream.num_records) as step,
@@ -199,13 +201,23 @@ def of_own_split(
             before = None
     if before is not None and not before.unreadable:
         return before
-    parts = predictions_of(run, manifest, split, kept.which, progress, embedded=embedded)
+    parts = predictions_of(
+        run, manifest, split, kept.which, progress, embedded=embedded, cache=cache_of(run)
+    )  # fmt: skip
     found = Predictions.together(list(parts))
     if before is not None and before.unreadable <= found.unreadable:
         return before
     if found.unreadable < len(found):
         runs.write_atomically(run.predictions_path(split, kept.which), found.save)
     return found
+
+
+def cache_of(run: Run) -> Path | None:
+    """Return where decoded images of a run's own splits are kept; nowhere but for a fold.
+
+    What a fold is judged on, the others learn from.
+    """
+    return cache_root() if run.info.get(runs.CACHED) else None
 
 
 def rebuild(run: Run, kept: KeptWeights, progress: Progress) -> keras.Model:
