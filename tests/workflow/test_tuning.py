@@ -171,7 +171,7 @@ def test_killed_with_two_workers_no_finished_training_is_lost_or_done_twice(
     after = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
     assert {name: after[name] for name in done} == done
     assert {key: trained_keys(out)[key] for key in begun} == begun
-    assert len(after) >= 10
+    assert len(after) >= 8  # a quarter of the ten is kept back for the end
 
 
 def _started(arguments: Mapping[str, Any]) -> subprocess.Popen[bytes]:
