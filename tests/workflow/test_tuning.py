@@ -230,6 +230,7 @@ def test_wrong_use_is_refused_before_anything_is_trained(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_transfer_takes_part_with_weights_of_the_users_own(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
