@@ -4,9 +4,9 @@
 
 FOLDER holds ham10000_csv and chest_xray. Everything shares one split, by lesion or patient. Ladder
 and sampler begin with the same recipe, `basic` on small images, at the same time, each on one
-processor of its own; the published recipes are trained to their own end. What each came to is
-trained twice more with other seeds, as the best of many flatters itself. The test split is judged
-once, when everything is trained. What is done already is skipped; what was broken off goes on.
+processor of its own; the published recipes are trained to their own end. What the searches came to
+is trained twice more with other seeds, as the best of many flatters itself. The test split is
+judged once, when everything is trained. What is done is skipped; what was broken off goes on.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def main() -> None:
             each: Program(name, each, asked.out, split.manifest) for each in (*SEARCHES, *PUBLISHED)
         }
         _search([made[each] for each in SEARCHES], asked.minutes)
-        _train(list(made.values()))
         programs += made.values()
+    _train(programs)
     rows = [_row(program) for program in programs]
     searches = [program for program in programs if program.searches]
     lines = [*markdown(_HEAD, rows), "", *map(_changed, searches), *map(_costs, searches)]
@@ -150,7 +150,7 @@ def _search(programs: Sequence[Program], minutes: float) -> None:
 
 def _train(programs: Sequence[Program]) -> None:
     for program in programs:
-        for seed in _AGAIN if program.searches else (0, *_AGAIN):
+        for seed in _AGAIN if program.searches else (0,):
             path = program.run(seed) / "run.json"
             if not path.exists() or json.loads(path.read_text())["state"] != "finished":
                 _ended(program, _begun(program, f"seed-{seed}", program.training(seed)))
@@ -186,11 +186,7 @@ _HEAD = (
 
 
 def _row(program: Program) -> list[str]:
-    losses = []
-    for seed in (0, *_AGAIN):
-        history = sl.open_run(program.run(seed)).history
-        assert history.best_epoch is not None
-        losses.append(float(history["val_loss"][history.best_epoch]))
+    losses = [_val_loss(program.run(seed)) for seed in (0, *(_AGAIN if program.searches else ()))]
     judged = _judged(program)
     if program.searches:
         trainings = len(program.tuning["trials"])
@@ -199,12 +195,20 @@ def _row(program: Program) -> list[str]:
         trainings = 1
         seconds = float(sl.open_run(program.run(0)).history["seconds"].sum())
     mean = sum(losses) / len(losses)
+    spread = f"{mean:.4f} ({min(losses):.4f} to {max(losses):.4f})" if program.searches else ""
     return [
         program.set_name, program.name, f"{trainings}", f"{seconds / 60:.1f}", f"{losses[0]:.4f}",
-        f"{mean:.4f} ({min(losses):.4f} to {max(losses):.4f})",
+        spread,
         *(f"{judged[name][0]:.3f} ({judged[name][1]:.3f} to {judged[name][2]:.3f})"
           for name in _FIGURES),
     ]  # fmt: skip
+
+
+def _val_loss(run: Path) -> float:
+    """Return the validation loss of the epoch that the run keeps."""
+    history = sl.open_run(run).history
+    assert history.best_epoch is not None
+    return float(history["val_loss"][history.best_epoch])
 
 
 def _judged(program: Program) -> dict[str, tuple[float, float, float]]:
