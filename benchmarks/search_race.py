@@ -32,6 +32,7 @@ BEGIN, END = (f"<!-- {word}: written by benchmarks/search_race.py -->" for word 
 RACED = ("ham10000", "chest-xray")
 SEARCHES = ("ladder", "optuna")
 PUBLISHED = ("skin-binary", "ham10000", "chest-xray")
+_ALL = (*SEARCHES, *PUBLISHED)
 # A quarter of the images' own side, a length at which thirty minutes hold some sixty trainings.
 BASE = {"ham10000": "data.image_size=[36, 48]", "chest-xray": "data.image_size=[48, 48]"}
 _COMMON = ("train.epochs=10", "stop.patience=3", 'train.metrics=["balanced_accuracy", "auc"]')
@@ -106,16 +107,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sets")
     parser.add_argument("--out", type=Path, required=True, help="where searches are kept")
     parser.add_argument("--sets", nargs="+", choices=RACED, default=list(RACED))
+    parser.add_argument("--programs", nargs="+", choices=_ALL, default=list(_ALL))
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--page", type=Path, help="docs/results.md, to write the table into")
     asked = parser.parse_args()
     programs = []
     for name in asked.sets:
         split = prepare(SETS[name], asked.data, asked.out / name / "split")
-        made = {
-            each: Program(name, each, asked.out, split.manifest) for each in (*SEARCHES, *PUBLISHED)
-        }
-        _search([made[each] for each in SEARCHES], asked.minutes)
+        made = {each: Program(name, each, asked.out, split.manifest) for each in asked.programs}
+        _search([each for each in made.values() if each.searches], asked.minutes)
         programs += made.values()
     _train(programs)
     rows = [_row(program) for program in programs]

@@ -36,6 +36,8 @@ class World:
         gains: (changes, what they gain in units of the noise), for each change that does something.
         loss: What the base has.
         most: Trainings that there is time for.
+        slow: Changes that make a training take ten seconds in place of one.
+        answers: What the curves ask for.
         asked: Every training that was asked for, in order.
     """
 
@@ -43,6 +45,8 @@ class World:
     gains: Sequence[tuple[Mapping[str, Any], float]] = ()
     loss: float = _LOSS
     most: int = 10**9
+    slow: Sequence[Mapping[str, Any]] = ()
+    answers: tuple[tuple[str, str], ...] = (("overfitting", "model.dropout=[0.2, 0.2, 0.2]"),)
     asked: list[TrialSpec] = field(default_factory=list)
 
     def __call__(
@@ -61,9 +65,10 @@ class World:
         for changes, gain in self.gains:
             if all(spec.changes.get(key) == value for key, value in changes.items()):
                 loss -= gain * NOISE
+        slow = any(holds(spec.changes, each) for each in self.slow)
         return Trial(
             spec, "finished", value=loss, val_loss=loss, guess_loss=_GUESS + common,
-            num_validation=_VALIDATED, answers=(("overfitting", "model.dropout=[0.2, 0.2, 0.2]"),),
+            num_validation=_VALIDATED, answers=self.answers, seconds=10.0 if slow else 1.0,
         )  # fmt: skip
 
     def _drawn(self, name: str, spread: float) -> float:

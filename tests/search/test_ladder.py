@@ -51,6 +51,40 @@ def test_two_changes_that_help_are_both_kept_and_their_worth_is_told_at_the_end(
     assert all("Without it: -" in each.sentence for each in result.ablations)
 
 
+def first_tested(world: World) -> str:
+    climbed(world)
+    return next(spec for spec in world.asked if not spec.quick and spec.changes).key
+
+
+def test_of_two_that_help_what_gains_more_for_its_time_is_put_to_the_test_first() -> None:
+    wide, cosine = {"model.width": 64}, {"schedule.kind": "cosine"}
+    gains = [(wide, 9.0), (cosine, 6.0)]
+    assert first_tested(World(5, gains)) == TrialSpec(wide, 0, 0).key
+    assert first_tested(World(5, gains, slow=[wide])) == TrialSpec(cosine, 0, 0).key
+
+
+def test_more_epochs_come_second_as_no_short_training_can_show_them() -> None:
+    longer = {"train.epochs": 40}
+    world = World(3, [(longer, 6.0)], answers=(("underfitting", "train.epochs=40"),))
+    result = climbed(world)
+    assert holds(result.changes, longer)
+    short = [spec for spec in world.asked if spec.quick]
+    assert not any("train.epochs" in spec.changes for spec in short[: len(propose(base(), ()))])
+    tested = [each.name for each in result.attempts if each.round == 0 and each.gains]
+    assert tested[1] == "more epochs"
+
+
+def test_when_the_time_is_over_every_promising_change_has_its_sentence() -> None:
+    world = World(5)
+    climbed(world)
+    second = next(spec for spec in world.asked if not spec.quick and spec.seed == 1)
+    result = climbed(World(5, most=world.asked.index(second)))
+    left = [each for each in result.attempts if "the time was over" in each.sentence]
+    assert len(left) > 1
+    assert {each.verdict for each in left} == {"undecided"}
+    assert {each.name for each in result.attempts} >= {each.name for each in propose(base(), ())}
+
+
 def test_what_was_kept_is_measured_again_in_pairs_that_had_no_say() -> None:
     world = World(5, [({"model.width": 64}, 5.0)])
     result = climbed(world)

@@ -1,7 +1,9 @@
 """The ladder: one change at a time, kept only where paired trainings show that it helps.
 
-A round looks at every proposal in one or two quick pairs, and takes the most promising ones to
-whole trainings, on seeds that no quick pair had, and on other folds where there are four or more.
+A round looks at every proposal in one or two quick pairs, and takes the promising ones to whole
+trainings, those first that gained the most for their time, on seeds that no quick pair had, and on
+other folds where there are four or more. How long to train, which no quick pair can show, comes
+after the most promising of the others.
 The error of a whole search is shared out: each change that is put to the test takes two fifths of
 what is left, and one that is kept gives its part back (after the fallback procedure of Wiens
 2003), so that a search of changes that do nothing keeps one of them in at most two of a hundred
@@ -38,6 +40,7 @@ _QUICK_SEED = 1000  # no quick training shares its seed with a whole one
 # pairs, before any change of it counts: half a chi-square of the few directions in which outputs
 # wander by chance (Wilks 1938). On shuffled labels none of 36 trainings had more than 0.2.
 _LEAST_LEARNED = 3.0
+_LENGTH = "train.epochs"
 _FRESH_SEED = 2000  # nor is what kept a change what tells its worth at the end
 
 
@@ -63,6 +66,28 @@ class Climbed:
 
 class _NoTime(Exception):
     """There is no time for another training."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a change showed in quick pairs.
+
+    Attributes:
+        gains: In each.
+        seconds: That its trainings took.
+        beside: That those of the unchanged recipe took.
+    """
+
+    gains: tuple[float, ...] = ()
+    seconds: float = 0.0
+    beside: float = 0.0
+
+    @property
+    def worth(self) -> float:
+        """What it gained for its time, which counts in steps of two: clocks are noisy."""
+        if not self.seconds or not self.beside:
+            return _mean(self.gains)
+        return float(_mean(self.gains) / 2.0 ** round(math.log2(self.seconds / self.beside)))
 
 
 @dataclass(slots=True)
@@ -128,21 +153,29 @@ class Ladder:
 
     def _one_helps(self, proposals: Sequence[Proposal], recipe: Recipe) -> bool:
         """Try these changes, the promising ones in pairs as well, until one is kept."""
-        number, screened = len(self.kept), self._screened(proposals)
+        number = len(self.kept)
+        # A longer training has more short epochs too, and would be ahead for that alone.
+        longer = [each for each in proposals if _LENGTH in each.changes]
+        looks = self._screened([each for each in proposals if each not in longer])
+        screened = {each.name: looks[each.name].gains if each.name in looks else ()
+                    for each in proposals}  # fmt: skip
         order = sorted(proposals, key=lambda each: -_mean(screened[each.name]))
         promising = [each for each in order if _mean(screened[each.name]) > 0]
         for each in order:
-            if each not in promising:
+            if each not in promising and each not in longer:
                 self._decide(each, number, screened[each.name], [], sequential.NOTHING)
+        ranked = sorted(promising, key=lambda each: -looks[each.name].worth)
+        waiting = [*ranked[:1], *longer, *ranked[1:]]
         tested: list[tuple[float, Proposal]] = []
-        for each in promising:
-            attempt = self._tested(each, number, screened[each.name])
+        while waiting:
+            each = waiting.pop(0)
+            try:
+                attempt = self._tested(each, number, screened[each.name])
+            except _NoTime:
+                self._leave(waiting, number, screened, "the time was over")
+                raise
             if attempt.verdict == "kept":
-                why = "it is tried again on the better recipe"
-                for other in promising[promising.index(each) + 1 :]:
-                    self._decide(
-                        other, number, screened[other.name], [], sequential.NOTHING, why=why
-                    )
+                self._leave(waiting, number, screened, "it is tried again on the better recipe")
                 return True
             if attempt.mean is not None and attempt.mean > 0:
                 tested.append((attempt.mean, each))
@@ -151,17 +184,26 @@ class Ladder:
             self._tested(both, number, ()).verdict == "kept" for both in in_pairs(best, recipe)
         )
 
-    def _screened(self, proposals: Sequence[Proposal]) -> dict[str, tuple[float, ...]]:
+    def _leave(
+        self,
+        proposals: Iterable[Proposal],
+        number: int,
+        screened: Mapping[str, tuple[float, ...]],
+        why: str,
+    ) -> None:
+        """Tell why these were not put to the test."""
+        for each in proposals:
+            self._decide(each, number, screened[each.name], [], sequential.NOTHING, why=why)
+
+    def _screened(self, proposals: Sequence[Proposal]) -> dict[str, _Look]:
         """Return what each proposal gained in a quick pair; the better half in two."""
-        found: dict[str, tuple[float, ...]] = {each.name: () for each in proposals}
+        found = {each.name: _Look() for each in proposals}
         self._look_at(proposals, 0, found)
-        order = sorted(proposals, key=lambda each: -_mean(found[each.name]))
+        order = sorted(proposals, key=lambda each: -_mean(found[each.name].gains))
         self._look_at(order[: math.ceil(len(order) / 2)], 1, found)
         return found
 
-    def _look_at(
-        self, proposals: Sequence[Proposal], pair: int, found: dict[str, tuple[float, ...]]
-    ) -> None:
+    def _look_at(self, proposals: Sequence[Proposal], pair: int, found: dict[str, _Look]) -> None:
         """Add what each proposal gains in a quick pair; one that falls behind is ended early."""
         if not proposals:
             return
@@ -169,7 +211,12 @@ class Ladder:
         watch = behind(base.values, higher_is_better=self.higher_is_better) if base.values else None
         changed = self._run([self._quick(each.changes, pair) for each in proposals], watch)
         for each, trial in zip(proposals, changed, strict=True):
-            found[each.name] += (self._gain(base, trial),)
+            before = found[each.name]
+            found[each.name] = _Look(
+                (*before.gains, self._gain(base, trial)),
+                before.seconds + trial.seconds,
+                before.beside + base.seconds,
+            )
 
     def _tested(self, proposal: Proposal, number: int, screened: tuple[float, ...]) -> Attempt:
         """Put a change to the test of whole trainings, until it is decided."""

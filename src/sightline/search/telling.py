@@ -60,11 +60,9 @@ def _decided(
         return "undecided", "The training of the unchanged recipe failed beside it."
     if not gains:
         mean = float(np.mean(screened)) if screened else math.nan
-        if mean > 0:
-            return "undecided", (
-                f"It gained {mean:.4f} in short trainings; it was not put to the test"
-                f"{f': {why}' if why else ''}."
-            )
+        if mean > 0 or not screened:
+            gained = f"It gained {mean:.4f} in short trainings; it" if screened else "It"
+            return "undecided", f"{gained} was not put to the test{f': {why}' if why else ''}."
         lost = f"{-mean:.4f}" if mean <= -0.00005 else "nothing, and gained nothing,"
         return "rejected", f"It lost {lost} in short trainings."
     said = f"{_signed(verdict.mean)} a pair, noise {verdict.noise:.4f}, {len(gains)} pairs"

@@ -256,14 +256,21 @@ class _Study:
         last = first.seconds  # for the best one, on the split that the images came with
         wanted = last * (1 + 2 * FRESH_PAIRS)
         most = min(1 + 2 * FRESH_PAIRS, trials.most // _LAST_PART)
-        trials.reserve(min(wanted, max(last, trials.seconds / _LAST_PART)), most)
+        kept_back = min(wanted, max(last, trials.seconds / _LAST_PART)), most
         if self.strategy == "optuna":
+            trials.reserve(*kept_back)
             return first, self.sampling.search(plan, self.objective, trials, first)
+
+        def told(attempt: Attempt) -> None:
+            progress.say(_in_words(attempt))
+            if attempt.verdict == "kept":  # there is something to measure at the end
+                trials.reserve(*kept_back)
+
         climbed = Ladder(
             plan.recipe, trials,
             higher_is_better=self.objective != "val_loss",
             imbalance=plan.facts.imbalance,
-            told=lambda attempt: progress.say(_in_words(attempt)),
+            told=told,
             climbed=lambda: trials.reserve(last, min(most, 1)),
         ).climb()  # fmt: skip
         return first, climbed
