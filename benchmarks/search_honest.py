@@ -6,9 +6,9 @@ shuffled    searches on chest X-rays whose labels were dealt out at random: noth
 helped      searches on generated images with a learning rate so low that three times as much helps
             by about twice the noise of a pair; how low, is measured first, on another such set
 
-The searches are those of `sightline tune`, one processor each: the shuffled ones without a limit, the
-others with at most 80 trainings, as networks that learn well can always be made larger. Thousands
-of simulated ones are in tests/search, under the same thresholds.
+The searches are those of `sightline tune`, one processor each: the shuffled ones without a limit,
+the others with at most 80 trainings, as networks that learn well can always be made larger.
+Thousands of simulated ones are in tests/search, under the same thresholds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def main() -> None:
     asked = parser.parse_args()
     os.environ.setdefault("SIGHTLINE_CACHE", str(asked.out / "cache"))
     shuffled = {
-        asked.out / f"shuffled-{seed}": (_dealt(asked, seed), _SHUFFLED)
+        asked.out / f"shuffled-{seed}": [str(_dealt(asked, seed)), *_changes(_SHUFFLED)]
         for seed in range(asked.shuffled)
     }
     kept = [_kept(folder) for folder in _searched(shuffled)]
@@ -60,8 +60,12 @@ def main() -> None:
     rate, gain = _calibrated(asked.out)
     settings = {**_HELPED, "train.learning_rate": rate}
     print(f"learning rate {rate:g}: three times as much helps by {gain:.2f} x the noise of a pair")
+    limited = ["--trials", f"{_MOST}", *_changes(settings)]
     helped = {
-        asked.out / f"helped-{seed}": (_blobs(asked.out / f"blobs-{seed}", 100 + seed), settings)
+        asked.out / f"helped-{seed}": [
+            str(_blobs(asked.out / f"blobs-{seed}", 100 + seed)),
+            *limited,
+        ]
         for seed in range(asked.helped)
     }
     kept = [_kept(folder) for folder in _searched(helped)]
@@ -132,20 +136,24 @@ def _gain(out: Path, rate: float) -> float:
     return float(np.mean(gains) / np.std(gains, ddof=1))
 
 
-def _searched(wanted: Mapping[Path, tuple[Path, Mapping[str, Any]]]) -> Iterable[Path]:
-    """Search what is not searched yet, a search on each processor; return the folders."""
+def _changes(settings: Mapping[str, Any]) -> list[str]:
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+def _searched(wanted: Mapping[Path, Sequence[str]]) -> Iterable[Path]:
+    """Search what is not searched yet, a search on each processor; return the folders.
+
+    Args:
+        wanted: What `sightline tune` is told, by folder.
+    """
     cores = sorted(os.sched_getaffinity(0))
     missing = [folder for folder in wanted if not (folder / "tune.html").exists()]
     for begin in range(0, len(missing), len(cores)):
         started = []
         for folder, core in zip(missing[begin : begin + len(cores)], cores, strict=False):
-            images, settings = wanted[folder]
             command = ["tune", "--resume", str(folder)]
             if not (folder / "search.json").exists():
-                changes = [part for key, value in settings.items()
-                           for part in ("--set", f"{key}={value}")]  # fmt: skip
-                most = [] if settings is _SHUFFLED else ["--trials", f"{_MOST}"]
-                command = ["tune", str(images), "--out", str(folder), *most, *changes]
+                command = ["tune", *wanted[folder], "--out", str(folder)]
             log = folder.with_suffix(".log").open("ab")
             process = subprocess.Popen(
                 [sys.executable, "-m", "sightline", *command], stdout=log, stderr=log
