@@ -194,8 +194,9 @@ class Sampler:
             done, best = len(values), _best_of(values, largest=self.of.higher_is_better)
             # What the storage is not told for a while costs the pruner its sight, no more.
             with suppress(RunError), studies.faults(self.of.storage):
-                if done not in reported:
+                if done not in reported:  # an epoch that was cut off is heard of twice
                     trial.report(best, done)
+                    reported.add(done)
                 if done < epochs and trial.should_prune():
                     return (
                         f"After {done} of {epochs} epochs, {self.of.objective} {best:.4f} was not "
