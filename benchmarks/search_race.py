@@ -4,9 +4,10 @@
 
 FOLDER holds ham10000_csv and chest_xray. Everything shares one split, by lesion or patient. Ladder
 and sampler begin with the same recipe, `basic` on small images, at the same time, each on one
-processor of its own; the published recipes are trained to their own end. What the searches came to
-is trained twice more with other seeds, as the best of many flatters itself. The test split is
-judged once, when everything is trained. What is done is skipped; what was broken off goes on.
+processor of its own; the published recipes are trained to their own end. As the best of many
+flatters itself, what the searches came to is trained twice more with other seeds, and on five folds
+dealt anew, the same for both. The test split is judged once, when everything is trained. What is
+done is skipped; what was broken off goes on.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _ALL = (*SEARCHES, *PUBLISHED)
 BASE = {"ham10000": "data.image_size=[36, 48]", "chest-xray": "data.image_size=[48, 48]"}
 _COMMON = ("train.epochs=10", "stop.patience=3", 'train.metrics=["balanced_accuracy", "auc"]')
 _AGAIN = (1, 2)  # seeds beside the 0 of the search
+_FOLDS, _DEALT = 5, 7  # of a cross-validation, and its seed
 _FIGURES = ("log_loss", "balanced_accuracy", "roc_auc")
 
 
@@ -86,6 +88,16 @@ class Program:
         return [
             "tune", str(self.manifest), "--strategy", self.name, "--minutes", f"{minutes:g}",
             "--out", str(folder), *_changes(settings),
+        ]  # fmt: skip
+
+    def folds(self) -> list[str]:
+        """Return the command that cross-validates what a search came to, or goes on."""
+        folder = self.folder / "cv"
+        if (folder / "cv.json").exists():
+            return ["cv", "--resume", str(folder)]
+        return [
+            "cv", str(self.manifest), "--recipe", str(self.folder / "search" / "best.toml"),
+            "--folds", f"{_FOLDS}", "--out", str(folder), *_changes([f"seed={_DEALT}"]),
         ]  # fmt: skip
 
     def training(self, seed: int) -> list[str]:
@@ -154,6 +166,8 @@ def _train(programs: Sequence[Program]) -> None:
             path = program.run(seed) / "run.json"
             if not path.exists() or json.loads(path.read_text())["state"] != "finished":
                 _ended(program, _begun(program, f"seed-{seed}", program.training(seed)))
+        if program.searches and not (program.folder / "cv" / "cv.html").exists():
+            _ended(program, _begun(program, "cv", program.folds()))
 
 
 def _begun(program: Program, what: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -181,7 +195,7 @@ def _changes(settings: Sequence[str]) -> list[str]:
 
 _HEAD = (
     "set", "program", "trainings", "minutes", "val_loss", "val_loss, three seeds",
-    "test log loss", "test balanced accuracy", "test ROC AUC",
+    f"log loss, {_FOLDS} folds dealt anew", "test log loss", "test balanced accuracy", "test ROC AUC",
 )  # fmt: skip
 
 
@@ -198,10 +212,22 @@ def _row(program: Program) -> list[str]:
     spread = f"{mean:.4f} ({min(losses):.4f} to {max(losses):.4f})" if program.searches else ""
     return [
         program.set_name, program.name, f"{trainings}", f"{seconds / 60:.1f}", f"{losses[0]:.4f}",
-        spread,
-        *(f"{judged[name][0]:.3f} ({judged[name][1]:.3f} to {judged[name][2]:.3f})"
-          for name in _FIGURES),
+        spread, _over_folds(program),
+        *map(_with_interval, map(judged.__getitem__, _FIGURES)),
     ]  # fmt: skip
+
+
+def _over_folds(program: Program) -> str:
+    if not program.searches:
+        return ""
+    found = json.loads((program.folder / "cv" / "crossvalidation.json").read_text())
+    values = found["metrics"]["log_loss"]["values"]
+    return f"{sum(values) / len(values):.4f} ({min(values):.4f} to {max(values):.4f})"
+
+
+def _with_interval(figure: Sequence[float | None]) -> str:
+    value, low, high = figure
+    return f"{value:.3f} " + ("(too few to say)" if low is None else f"({low:.3f} to {high:.3f})")
 
 
 def _val_loss(run: Path) -> float:
@@ -211,30 +237,27 @@ def _val_loss(run: Path) -> float:
     return float(history["val_loss"][history.best_epoch])
 
 
-def _judged(program: Program) -> dict[str, tuple[float, float, float]]:
-    """Return the figures of the test split with their intervals; looked at once, and kept."""
+def _judged(program: Program) -> dict[str, list[float | None]]:
+    """Return (value, low, high) of figures of the test split; looked at once, and kept."""
     path = program.folder / "test.json"
     if not path.exists():
         found = sl.evaluate(program.run(0), split="test", progress=sl.Silent())
         spans = {name: found.intervals[name] for name in _FIGURES}
         kept = {name: (found.metrics[name], span.low, span.high) for name, span in spans.items()}
         path.write_text(json.dumps(kept) + "\n")
-    return {name: tuple(values) for name, values in json.loads(path.read_text()).items()}
+    return dict(json.loads(path.read_text()))
 
 
 def _costs(program: Program) -> str:
-    """Return what a search took beside its trainings, and what its images cost after the first."""
-    trials = program.tuning["trials"]
-    first, second = (trial["waiting"] for trial in trials[:2])
-    said = (
-        f"* {program.set_name}, {program.name}: the first training waited {first:.2f} s for "
-        f"images, the second one {second:.2f} s."
-    )
+    """Return what a search took beside its trainings."""
     path = program.folder / "took.json"
     if not path.exists():
-        return said
+        return f"* {program.set_name}, {program.name}: cut off, so not all of its time is known."
     wall, training = json.loads(path.read_text())["wall"], program.tuning["seconds"]
-    return f"{said} {wall / training - 1:+.1%} of the time beside the trainings."
+    return (
+        f"* {program.set_name}, {program.name}: {wall / 60:.1f} minutes in all, "
+        f"{wall / training - 1:.1%} of its trainings' time beside them."
+    )
 
 
 def _changed(program: Program) -> str:

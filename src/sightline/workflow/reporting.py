@@ -57,15 +57,21 @@ def report(run: Run | str | Path, *, progress: Progress | None = None) -> Path:
     Raises:
         RunError: There is no run, it is damaged, in use, or cannot be written to.
     """
-    opened, shown = runs.open_run(run), progress or Shown()
-    contents = _contents(opened, shown)
-    path = opened.path / "report.html"
+    opened = runs.open_run(run)
+    path = write_page(opened, progress or Shown())
     with runs.locked(opened.path):
-        runs.write_content(path, reports.render(contents))
-        card = reports.render_card(_card(opened, contents))
-        runs.write_content(opened.path / "model_card.md", card)
         if len(opened.history):
             plot_history(opened, out=opened.path / "history.png")
+    return path
+
+
+def write_page(run: Run, progress: Progress) -> Path:
+    """Write what `report` does, without the picture of the curves, a third of its time."""
+    contents = _contents(run, progress)
+    path = run.path / "report.html"
+    with runs.locked(run.path):
+        runs.write_content(path, reports.render(contents))
+        runs.write_content(run.path / "model_card.md", reports.render_card(_card(run, contents)))
     return path
 
 

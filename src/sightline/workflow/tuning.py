@@ -22,7 +22,7 @@ from sightline.workflow import gate, sharing
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
 from sightline.workflow.judging import evaluate
-from sightline.workflow.reporting import report
+from sightline.workflow.reporting import write_page
 from sightline.workflow.retraining import retrained
 from sightline.workflow.sampling import Sampling
 from sightline.workflow.training import planned
@@ -346,7 +346,7 @@ class _Study:
             for path in missing:
                 if path.name in judged:
                     evaluate(path, split="validation", allow_leak=True, progress=Silent())
-                report(path, progress=Silent())
+                write_page(runs.open_run(path), Silent())
                 step.advance()
 
 
