@@ -195,7 +195,8 @@ def _changes(settings: Sequence[str]) -> list[str]:
 
 _HEAD = (
     "set", "program", "trainings", "minutes", "val_loss", "val_loss, three seeds",
-    f"log loss, {_FOLDS} folds dealt anew", "test log loss", "test balanced accuracy", "test ROC AUC",
+    f"log loss, {_FOLDS} folds dealt anew", "test log loss", "test balanced accuracy",
+    "test ROC AUC",
 )  # fmt: skip
 
 
