@@ -24,11 +24,11 @@ from sightline.search.telling import ablation_of
 
 
 def test_where_no_change_helps_hardly_a_search_keeps_one() -> None:
-    assert kept_for_nothing(range(300)) <= 12  # 2 % is 6; 13 or more have a chance of 1 in 100
+    assert kept_for_nothing(range(150)) <= 8  # 2 % is 3; 9 or more have a chance of 1 in 250
 
 
 def test_a_change_that_helps_by_twice_the_noise_is_found_and_kept() -> None:
-    assert found_again(range(1000, 1200)) >= 180
+    assert found_again(range(1000, 1100)) >= 90
 
 
 def test_nothing_is_kept_where_nothing_was_learned() -> None:

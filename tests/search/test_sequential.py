@@ -22,7 +22,9 @@ def _kept(effect: float, allowed: float, draws: int, spread: float = 1.0) -> flo
     return float(np.mean([_ended(row, allowed)[0] == "kept" for row in drawn]))
 
 
-@pytest.mark.parametrize("allowed", [0.004, 0.008, 0.02])
+@pytest.mark.parametrize(
+    "allowed", [0.008, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.004, 0.02))]
+)
 def test_a_change_that_does_nothing_is_kept_no_more_often_than_allowed(allowed: float) -> None:
     draws = 20_000
     chance = 3 * np.sqrt(allowed / draws)
