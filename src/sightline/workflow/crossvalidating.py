@@ -89,7 +89,8 @@ def cv(
         raise RecipeError(f"workers must be 1 or more, got {workers}")
     if resume is not None:
         given = {"data": data, "recipe": recipe, "changes": changes, "folds": folds, "out": out}
-        _refuse_beside_resume({**given, "repeats": repeats - 1, **source})
+        how = {"repeats": repeats - 1, "no cache": not cache, "allow_leak": allow_leak}
+        _refuse_beside_resume({**given, **how, **source})
         work = _again(Path(resume), shown)
     else:
         chosen = load_recipe(recipe or "auto", changes)
@@ -228,7 +229,7 @@ def _summed_up(work: Folds, folds: Sequence[Fold]) -> CrossValidation:
         num_folds=len(folds) // asked.repeats,
         repeats=asked.repeats,
         given=not asked.folds,
-        count=int(work.dealt.of_repeat(0).table["fold"].count()),
+        count=len(work.dealt.usable),
         folds=tuple(folds),
         metrics=metrics,
         classes=classes,

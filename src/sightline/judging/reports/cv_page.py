@@ -105,7 +105,8 @@ def _headline(result: CrossValidation) -> str:
     mean = f"Mean over {layout.counted(len(result.finished), 'fold')}: {', '.join(said)}."
     if not result.failed:
         return mean
-    return f"{mean} {layout.counted(len(result.failed), 'fold')} failed; the figures lack that."
+    failed = layout.counted(len(result.failed), "fold")
+    return f"{mean} {failed} failed, and no figure has a part of that."
 
 
 def _rows(metrics: Mapping[str, Spread]) -> list[dict[str, Any]]:
@@ -114,6 +115,7 @@ def _rows(metrics: Mapping[str, Spread]) -> list[dict[str, Any]]:
             "name": name.replace("_", " "),
             "mean": rounded(spread.mean),
             "deviation": rounded(spread.deviation),
+            "lacking": spread.lacking,
             "interval": _edges(spread.interval),
             "pooled": rounded(spread.pooled.value if spread.pooled else None),
             "pooled_interval": _edges(spread.pooled),
