@@ -38,12 +38,14 @@ class Trainings:
         fails: Of these optimizers.
         done: What came of each, by its key; another `Trainings` may begin with it.
         epochs: How many of each were done.
+        rises: What is searched for is 1 - that loss, and more of it is better.
     """
 
     most: int = 10**9
     fails: Sequence[str] = ()
     done: dict[str, Trial] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
+    rises: bool = False
 
     def __call__(
         self, specs: Sequence[TrialSpec], watch: Watch | None = None
@@ -63,7 +65,7 @@ class Trainings:
             return Trial(spec, "failed", "it diverged", run=spec.key)
         end, curve, reason = loss_of(values), [], ""
         for epoch in range(1, EPOCHS + 1):
-            curve.append(end + 0.5 / epoch)
+            curve.append(1 - end - 0.5 / epoch if self.rises else end + 0.5 / epoch)
             reason = watch(curve) if watch else ""
             if reason:
                 break

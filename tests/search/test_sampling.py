@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sampled_worlds import EPOCHS, SPACE, Trainings, base, loss_of, sampled, stu
 import sightline as sl
 from sightline.recipes import flat
 from sightline.records.trials import Trial, TrialSpec, Watch
-from sightline.search import Sampler, Space, importance_of
+from sightline.search import Sampler, Space, importance_of, studies
 from sightline.search.space import Choices, Range
 
 
@@ -52,6 +53,29 @@ def test_it_comes_nearer_to_the_best_than_drawing_at_random(searched: Any) -> No
         at_random.append(min(map(loss_of, draws)))
     assert found < sorted(at_random)[10]
     assert found < loss_of(flat(base()))
+
+
+def test_of_a_metric_the_largest_is_the_best(tmp_path: Path) -> None:
+    trainings = Trainings(most=20, rises=True)
+    of = study_in(tmp_path / "study", objective="auc")
+    result = sampled(of, trainings)
+    best = max(each.value or 0.0 for each in _finished(trainings))
+    assert best == trainings.done[TrialSpec(result.changes).key].value
+    assert of.open().best_value == best
+    assert loss_of({**flat(base()), **result.changes}) < loss_of(flat(base()))
+    assert "on 4 other splits it gained +" in result.optimism
+    losses = {
+        state: [loss_of({**flat(base()), **each.spec.changes})
+                for each in trainings.done.values() if each.state == state]
+        for state in ("stopped", "finished")
+    }  # fmt: skip
+    assert statistics.mean(losses["stopped"]) > statistics.mean(losses["finished"])
+
+
+def test_what_is_drawn_next_rests_on_all_trials_before(searched: Any) -> None:
+    """Hyperband as the study's own would show TPE the trials of one bracket alone."""
+    of, _, _ = searched
+    assert isinstance(of.open().pruner, optuna.pruners.NopPruner)
 
 
 def test_the_recipe_that_it_began_with_is_its_first_trial(searched: Any) -> None:
@@ -251,3 +275,41 @@ def test_a_study_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     with pytest.raises(sl.RunError, match="was not begun by `sightline tune`"):
         study_in(tmp_path / "study", storage=storage, name="skin").open()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+psycopg://me:pa/ss@host/db", "postgresql+psycopg://me:***@host/db"),
+        ("postgresql://me:p@ss#?@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("postgresql://host/db?user=me&password=secret&x=1",
+         "postgresql://host/db?user=me&password=***&x=1"),
+        ("sqlite:////data/study.db", "sqlite:////data/study.db"),
+    ],
+)  # fmt: skip
+def test_no_password_is_shown(url: str, said: str) -> None:
+    assert studies.shown(url) == said
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://me:$NO_SUCH_PASSWORD@host/db", r"names \$NO_SUCH_PASSWORD, and there is no"),
+        ("sqlite:///{folder}/none/study.db", "cannot be used"),
+        ("what", r"cannot be used"),
+        ("postgresql+psycopg://me:secret@host:port/db", r"me:\*\*\*@host:port/db cannot be used"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_told_in_one_line(url: str, said: str) -> None:
+    with pytest.raises((sl.RunError, sl.SetupError), match=said) as caught:
+        studies.refuse_unusable(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_password_of_any_letters_may_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    study_in(tmp_path / "runs", storage="sqlite:///$FOLDER/s{1}.db", name="skin").open()
+    assert (tmp_path / "s{1}.db").exists()

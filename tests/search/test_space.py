@@ -82,6 +82,25 @@ def test_whatever_is_drawn_is_a_recipe_with_nothing_that_has_no_effect(
     }  # fmt: skip
 
 
+def test_dense_layers_are_drawn_where_the_drawn_network_has_them() -> None:
+    residual = {"model.network": "residual", "model.stages": 2, "model.dropout": [0.1]}
+    recipe = load_recipe("basic", {"data.image_size": [64, 64], **residual})
+    space, throw = default_space(recipe), random.Random(4)
+    seen = set()
+    for _ in range(80):
+        drawn: set[str] = set()
+
+        def draw(name: str, declared: Any, present: Any, drawn: set[str] = drawn) -> Any:
+            drawn.add(name)
+            return _thrown(throw)(name, declared, present)
+
+        changes = space.draw(flat(recipe), draw)
+        network = changes.get("model.network", "residual")
+        assert any(name.startswith("model.dense") for name in drawn) == (network == "basic")
+        seen.add(network)
+    assert seen >= {"basic", "residual"}
+
+
 @pytest.mark.parametrize("name", ["basic", "skin-binary", "chest-xray", "ham10000"])
 def test_the_usual_space_holds_the_recipe_and_draws_only_what_it_takes(name: str) -> None:
     recipe = load_recipe(name, {"data.image_size": [64, 64], "train.epochs": 12})
@@ -136,6 +155,10 @@ def test_a_recipe_outside_the_space_is_not_one_of_its_draws(recipe: Recipe) -> N
         ("seed = [1, 2]", "seed is not searched over: another seed"),
         ('"stop.monitor" = ["val_loss", "val_auc"]', "stop.monitor is not searched over"),
         ("[checkpoint]\nsteps = [1, 2]", "checkpoint.steps is not searched over"),
+        ('"train.epochs" = ["auto", 10]', '"auto" is planned before a search'),
+        ('"model.dense" = {each = [32], length = ["two"]}', "length .* whole numbers"),
+        ('"model.dense" = {each = [32], length = {low = 0.0, high = 2.0}}', "whole numbers"),
+        ('"train.batch_size" = {low = 16.0, high = 64.0}', "train.batch_size"),
         ("", "declares nothing"),
         ("model = ", "is not valid TOML"),
     ],

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sightline.recipes.effects import PLACED, completed, deciders, has_effect, places, varied
+from sightline.recipes.effects import (
+    DECIDED,
+    PLACED,
+    completed,
+    deciders,
+    has_effect,
+    places,
+    varied,
+)
 from sightline.recipes.loading import (
     BUILTIN_NAMES,
     builtin_text,
@@ -20,6 +28,7 @@ from sightline.recipes.sections import AugmentSection, Normalisation, TrainSecti
 __all__ = [
     "APPLICATIONS",
     "BUILTIN_NAMES",
+    "DECIDED",
     "EVERY_EPOCH",
     "NETWORKS",
     "OWN",

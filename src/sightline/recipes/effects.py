@@ -18,6 +18,7 @@ _ALSO_ONLY_FOR = {  # accepted with the others, but read by nobody
 }
 _DECIDED_BY = {**ONLY_FOR, **_ALSO_ONLY_FOR}
 _RATES = {"skin-binary": 3, "ham10000": 2, "chest-xray": 5, "residual": 1}
+DECIDED = frozenset(_DECIDED_BY)  # keys that are read beside some values of others alone
 PLACED = ("model.dropout", "model.normalisation")  # one value for each place in the network
 
 Scalar = bool | int | float | str

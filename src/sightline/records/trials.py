@@ -113,7 +113,7 @@ class Trial:
         return cls(**{**plain, **whole})
 
 
-def comparable(trials: Sequence[Trial]) -> list[Trial]:
+def comparable(trials: Sequence[Trial], *, sampled: bool = False) -> list[Trial]:
     """Return whole trainings, one for each recipe, with values that can be compared.
 
     A sampler's are all of one split and seed. A ladder's are of many: each is then the mean of
@@ -122,6 +122,7 @@ def comparable(trials: Sequence[Trial]) -> list[Trial]:
 
     Args:
         trials: Of one search, in any order.
+        sampled: It was a sampler's; else that is told by the many of one split and seed.
     """
     done = [
         each for each in trials
@@ -129,7 +130,7 @@ def comparable(trials: Sequence[Trial]) -> list[Trial]:
         and each.value is not None and math.isfinite(each.value)
     ]  # fmt: skip
     given = [each for each in done if (each.spec.seed, each.spec.fold) == (0, None)]
-    if len(given) >= _ENOUGH:
+    if sampled or len(given) >= _ENOUGH:
         return given
     bases = {
         (each.spec.seed, each.spec.fold): each.value or 0.0

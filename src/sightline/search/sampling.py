@@ -64,6 +64,7 @@ class Sampler:
     keep: Callable[[Trial], None] | None = None
     sampled: Callable[[], None] | None = None
     _study: optuna.Study = field(init=False)
+    _pruner: optuna.pruners.BasePruner = field(init=False)
     _base: Mapping[str, Any] = field(init=False)
     _repeats: int = 0
     _failures: int = 0
@@ -76,6 +77,7 @@ class Sampler:
             SetupError: Optuna is not installed.
         """
         self._study, self._base = self.of.open(), flat(self.of.recipe)
+        self._pruner = self.of.pruner()
         (self.of.folder / "trials").mkdir(exist_ok=True)
         with studies.faults(self.of.storage):
             self._begin_with_the_recipe()
@@ -171,7 +173,7 @@ class Sampler:
     def _tell(self, trial: optuna.Trial, found: Trial) -> None:
         """Tell the study what came of a training.
 
-        One that failed is told as one that was pruned without a value, the worst there is: the
+        One that failed is told as one that was pruned, which is worse than any that ended: the
         study then draws less of what makes trainings fail, which it would not of a failed one.
         """
         import optuna
@@ -197,7 +199,7 @@ class Sampler:
                 if done not in reported:  # an epoch that was cut off is heard of twice
                     trial.report(best, done)
                     reported.add(done)
-                if done < epochs and trial.should_prune():
+                if done < epochs and self._falls_behind(trial.number):
                     return (
                         f"After {done} of {epochs} epochs, {self.of.objective} {best:.4f} was not "
                         "among the best third there (Hyperband)."
@@ -205,6 +207,10 @@ class Sampler:
             return ""
 
         return watch
+
+    def _falls_behind(self, number: int) -> bool:
+        trial = self._study.get_trials()[number]
+        return bool(self._pruner.prune(self._study, trial))
 
     def _take_over(self) -> None:
         """Keep what came of trainings on other machines."""

@@ -23,6 +23,7 @@ from typing import Any
 from sightline.errors import RecipeError
 from sightline.recipes import (
     APPLICATIONS,
+    DECIDED,
     NETWORKS,
     PLACED,
     Recipe,
@@ -193,7 +194,12 @@ class Space:
         """
         changes: dict[str, Any] = {}
         first = deciders()
-        for key in sorted(self.declared, key=lambda key: (key not in first, key in PLACED, key)):
+
+        def order(key: str) -> tuple[bool, bool, bool, str]:
+            # The network decides whether there are dense layers, whose number decides about rates.
+            return key not in first, key in DECIDED, key in PLACED, key
+
+        for key in sorted(self.declared, key=order):
             whole = {**base, **changes}
             if has_effect(key, whole):
                 changes[key] = _drawn(key, self.declared[key], whole, base, draw)
@@ -310,7 +316,7 @@ def _understood(key: str, value: Any) -> Declared:
     if not isinstance(value, dict) or "low" in value or "high" in value:
         return _simple(key, value)
     if set(value) <= {"each", "length"} and "each" in value:
-        length = _simple(f"{key}: length", value["length"]) if "length" in value else None
+        length = _length(key, value["length"]) if "length" in value else None
         if length is None and key not in PLACED:
             raise RecipeError(f"{key}: how many there are does not follow from the network; give "
                               "length, e.g. {each = [32, 64], length = [1, 2]}")  # fmt: skip
@@ -324,6 +330,16 @@ def _understood(key: str, value: Any) -> Declared:
         f"{key} = {value} is not understood; give a list of values, {{low = ..., high = ...}} with "
         "step or log, {each = ...} for a value at each place, or data.image_size = {share = ...}"
     )
+
+
+def _length(key: str, value: Any) -> Simple:
+    length = _simple(f"{key}: length", value)
+    whole = length.whole if isinstance(length, Range) else all(
+        isinstance(each, int) and not isinstance(each, bool) for each in length.values
+    )  # fmt: skip
+    if not whole or min(length.extremes) < 0:
+        raise RecipeError(f"{key}: length {length.plain()} must have whole numbers from 0 on alone")
+    return length
 
 
 def _simple(key: str, value: Any) -> Simple:
@@ -358,13 +374,23 @@ def _refuse_wrong(key: str, declared: Declared, recipe: Recipe) -> None:
         raise RecipeError(f"{key} is not searched over: {why}")
     if not declared.extremes:
         return
-    for value in declared.extremes:
+    inside = (_inside(declared),) if isinstance(declared, Range) else ()
+    for value in (*declared.extremes, *inside):
         refuse_value(recipe, key, value)
+        if value == "auto" and key != "train.weight_average":
+            raise RecipeError(f'{key}: "auto" is planned before a search, not drawn; leave it out')
         if key == "model.network" and not _is_network(value):
             raise RecipeError(
                 f"{key}: there is no network {value!r}; there are {', '.join(NETWORKS)}, "
                 f'"{APPLICATIONS}NAME" and "module:function"'
             )
+
+
+def _inside(declared: Range) -> float:
+    """Return a value between the ends: a range of fractions may end at whole numbers."""
+    if declared.whole:
+        return declared.low
+    return declared.low + (declared.step or 0.37 * (declared.high - declared.low))
 
 
 def _is_network(name: str) -> bool:

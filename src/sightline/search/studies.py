@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 import warnings
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from sightline import runs
 from sightline.errors import RunError, SetupError, SightlineError, require
@@ -98,11 +99,23 @@ class StudyOf:
                 storage=self._database(),
                 study_name=self.name or self.folder.resolve().name,
                 direction="maximize" if self.higher_is_better else "minimize",
-                pruner=_pruner(self.space.most("train.epochs", int(self.recipe.train.epochs))),
+                # Hyperband is asked beside the study: of a study that had it, TPE would know those
+                # trials alone that are in the same bracket.
+                pruner=optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
             self._refuse_other(study)
         return study
+
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """Return Hyperband over epochs: brackets that look first after a ninth, a third, all."""
+        import optuna
+
+        epochs = self.space.most("train.epochs", int(self.recipe.train.epochs))
+        return optuna.pruners.HyperbandPruner(
+            min_resource=max(epochs // _REDUCTION**2, 1), max_resource=epochs,
+            reduction_factor=_REDUCTION,
+        )  # fmt: skip
 
     def _database(self) -> optuna.storages.RDBStorage:
         from sqlalchemy import event
@@ -149,23 +162,27 @@ class StudyOf:
             )
 
 
-def connected(url: str) -> optuna.storages.RDBStorage:
+def connected(given: str) -> optuna.storages.RDBStorage:
     """Return a database that studies are kept in; its tables are made where there are none.
 
     Args:
-        url: Of SQLAlchemy; `$NAME` in it is an environment variable.
+        given: URL of SQLAlchemy; `$NAME` in it is an environment variable.
+
+    Raises:
+        RunError: There is no such variable, or it is no URL of a database.
     """
     import optuna
     from sqlalchemy import event
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    url = os.path.expandvars(url)
-    sqlite = url.startswith("sqlite:")
+    url = _with_variables(given)
+    sqlite = url.startswith(("sqlite:", "sqlite+"))
     options: dict[str, Any] = {"connect_args": {"timeout": _BUSY}} if sqlite else {}
     for left in reversed(range(_TRIES)):
         try:
             storage = optuna.storages.RDBStorage(
-                url, engine_kwargs=options or {"pool_pre_ping": True}
+                url.replace("{", "{{").replace("}", "}}"),  # it fills in a template
+                engine_kwargs=options or {"pool_pre_ping": True},
             )
             break
         except (IntegrityError, OperationalError, ProgrammingError) as error:
@@ -173,6 +190,14 @@ def connected(url: str) -> optuna.storages.RDBStorage:
             if not left or unreachable:
                 raise  # else another machine makes the tables just now
             time.sleep(_LONGER)
+        except (ValueError, LookupError, RuntimeError) as error:
+            # A port that is no number, braces, the tables of another Optuna. What it says is not
+            # told: it may hold a part of the password.
+            raise RunError(
+                f"the storage {shown(given)} cannot be used ({type(error).__name__}). A URL is "
+                "postgresql+psycopg://NAME:$PASSWORD@HOST:5432/DATABASE or sqlite:////FOLDER/FILE; "
+                "or the database was made by another version of Optuna."
+            ) from error
     if not sqlite:
         return storage
     # Two processes that both read and then write would each wait for the other, and SQLite ends
@@ -181,6 +206,22 @@ def connected(url: str) -> optuna.storages.RDBStorage:
     event.listen(storage.engine, "begin", _begin_at_once)
     storage.engine.dispose()
     return storage
+
+
+def _with_variables(url: str) -> str:
+    """Return a URL with the values of `$NAME`; before the @ of the host, quoted as it must be."""
+    host = url.rfind("@")
+
+    def value(found: re.Match[str]) -> str:
+        name = found["braced"] or found["plain"]
+        if name not in os.environ:
+            raise RunError(
+                f"the storage {shown(url)} names ${name}, and there is no such environment "
+                f"variable. Set it: export {name}=..."
+            )
+        return quote(os.environ[name], safe="") if found.start() < host else os.environ[name]
+
+    return re.sub(r"\$(?:\{(?P<braced>\w+)\}|(?P<plain>[A-Za-z_]\w*))", value, url)
 
 
 def _no_begin_of_its_own(connection: Any, _: object) -> None:
@@ -198,16 +239,6 @@ def _ahead(connection: Any, _: object) -> None:
 
 def _begin_at_once(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _pruner(epochs: int) -> optuna.pruners.BasePruner:
-    """Return Hyperband over epochs, in brackets that look first after a ninth, a third, all."""
-    import optuna
-
-    return optuna.pruners.HyperbandPruner(
-        min_resource=max(epochs // _REDUCTION**2, 1), max_resource=epochs,
-        reduction_factor=_REDUCTION,
-    )  # fmt: skip
 
 
 def refuse_unusable(storage: str) -> None:
@@ -306,9 +337,9 @@ def told_trials(study: optuna.Study) -> list[Trial]:
 
 
 def shown(storage: str) -> str:
-    """Return the URL of a storage without its password."""
-    password = urlsplit(storage).password
-    return storage.replace(f":{password}@", ":***@") if password else storage
+    """Return the URL of a storage without its password, whatever characters that has."""
+    hidden = re.sub(r"(://[^:@/]*):.*@", r"\1:***@", storage)
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", hidden)
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

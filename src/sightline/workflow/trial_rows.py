@@ -43,7 +43,7 @@ class TrialRows:
 
     def _move(self) -> None:
         done = self._trials.all()
-        seconds = sum(trial.seconds for trial in done)
+        seconds = sum(trial.seconds for trial in done if trial.run)  # else on another machine
         now = int(seconds) if self._trials.seconds else len(done)
         note = f"{len(done):,} trainings, {seconds / 60:.1f} minutes of training"
         self._step.advance(now - self._counted, note=note)

@@ -155,7 +155,9 @@ class Trials:
         watching = Watching(self.column, watch)
         try:
             if (path / "run.json").exists():
-                run = resume(path, callbacks=[watching], progress=Silent())
+                run = resume(
+                    path, cache=self.plan.cached, callbacks=[watching], progress=Silent()
+                )  # fmt: skip
             else:
                 plan = self._planned(spec)
                 run = carry_out(

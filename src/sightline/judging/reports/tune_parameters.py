@@ -71,7 +71,7 @@ def parallel_figure(shown: tuple[Tuning, Mapping[str, Any]], *, narrow: bool = F
     from matplotlib.figure import Figure
 
     tuning, base = shown
-    trials = comparable(tuning.trials)
+    trials = _compared(tuning)
     rows = varied(base, [trial.spec.changes for trial in trials])
     names = _shown(rows, tuning, narrow=narrow)
     # The worst first, so that the best are drawn over them.
@@ -185,12 +185,19 @@ def headline(tuning: Tuning) -> str:
     return said + (f" ({', '.join(parts)})." if parts else ".")
 
 
+def _compared(tuning: Tuning) -> list[Trial]:
+    return comparable(tuning.trials, sampled=tuning.strategy == "optuna")
+
+
 def learnt(tuning: Tuning) -> list[str]:
     """Return what a sampler showed, a sentence each; nothing of a ladder, which tells its own."""
     if tuning.strategy != "optuna":
         return []
     numbers = {trial.spec.key: number for number, trial in enumerate(tuning.trials, start=1)}
-    best = sorted(comparable(tuning.trials), key=lambda trial: _loss(tuning, trial))[:_BEST_TOLD]
+    best = sorted(
+        _compared(tuning),
+        key=lambda trial: _loss(tuning, trial),
+    )[:_BEST_TOLD]
     told = [f"{trial.value:.4f} (no. {numbers[trial.spec.key]})" for trial in best]
     said = [f"The best trainings, by {tuning.objective}: {', '.join(told)}."] if told else []
     if tuning.importance:
@@ -206,7 +213,7 @@ def shown(tuning: Tuning, base: Mapping[str, Any]) -> dict[str, Any]:
         tuning: A search.
         base: The recipe that it began with, by dotted key; {} where it is not known.
     """
-    trials = comparable(tuning.trials)
+    trials = _compared(tuning)
     enough = bool(base) and len(trials) >= _FEWEST
     enough = enough and any(varied(base, [trial.spec.changes for trial in trials]))
     bars, lines = "How much each parameter decided", "The trainings over their parameters"
