@@ -87,11 +87,6 @@ def _show(result: CrossValidation) -> None:
         ["metric", "mean", "± between folds", "95 % of the mean", "all images", "95 %"],
         [_row(name, spread) for name, spread in result.metrics.items()],
     )
-    for name, spread in result.metrics.items():
-        if spread.lacking:
-            console.show(f"{name}: the mean is {spread.lacking}; the others have no such figure")
-    if result.leak_allowed:
-        console.show("Groups or copies may be on both sides of a fold (--allow-leak).")
     for fold in result.failed:
         console.show(f"{fold.name} failed: {fold.reason}")
     if result.failed:

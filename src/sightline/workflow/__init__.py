@@ -23,7 +23,6 @@ tuning     tune
 crossvalidating cv
 folds      the trainings of that, each a run of its own
 trials     the trainings of a search, each a run of its own
-failures   why one training of several failed
 ensembling ensemble
 members    the runs of an ensemble, and the images that none of them learned from
 machine    doctor

@@ -89,8 +89,7 @@ def cv(
         raise RecipeError(f"workers must be 1 or more, got {workers}")
     if resume is not None:
         given = {"data": data, "recipe": recipe, "changes": changes, "folds": folds, "out": out}
-        how = {"repeats": repeats - 1, "no cache": not cache, "allow_leak": allow_leak}
-        _refuse_beside_resume({**given, **how, **source})
+        _refuse_beside_resume({**given, "repeats": repeats - 1, **source})
         work = _again(Path(resume), shown)
     else:
         chosen = load_recipe(recipe or "auto", changes)
@@ -229,7 +228,7 @@ def _summed_up(work: Folds, folds: Sequence[Fold]) -> CrossValidation:
         num_folds=len(folds) // asked.repeats,
         repeats=asked.repeats,
         given=not asked.folds,
-        count=len(work.dealt.usable),
+        count=int(work.dealt.of_repeat(0).table["fold"].count()),
         folds=tuple(folds),
         metrics=metrics,
         classes=classes,

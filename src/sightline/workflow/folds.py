@@ -13,7 +13,7 @@ import polars as pl
 
 from sightline import runs
 from sightline.data import splits
-from sightline.errors import DataError, RecipeError
+from sightline.errors import DataError, RecipeError, RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Step
 from sightline.recipes import Recipe, change_recipe
@@ -22,7 +22,6 @@ from sightline.records.crossvalidation import Fold
 from sightline.runs import Logged, Run
 from sightline.workflow import sharing
 from sightline.workflow.auditing import audit
-from sightline.workflow.failures import is_of_the_machine, reason_of
 from sightline.workflow.training import carry_out, judge, planned, train
 
 if TYPE_CHECKING:
@@ -104,14 +103,11 @@ class Dealt:
     asked: Asked
     seed: int
 
-    @property
-    def usable(self) -> pl.DataFrame:
-        """The rows of the pool whose images can be read."""
-        return self.manifest.table.filter(pl.col("status").ne_missing("quarantined"))
-
     def names(self) -> dict[str, tuple[int, int]]:
         """Return the name of each fold to its repeat and number, in order."""
-        numbers = list(range(self.asked.folds)) or sorted(self.usable["fold"].drop_nulls().unique())
+        numbers = range(self.asked.folds)
+        if not self.asked.folds:
+            numbers = sorted(self.manifest.table["fold"].drop_nulls().unique())  # type: ignore[assignment]
         return {
             f"r{repeat}-f{fold}": (repeat, fold)
             for repeat in range(self.asked.repeats)
@@ -149,8 +145,7 @@ class Dealt:
 
         Raises:
             DataError: There are fewer than two, images without one, or what belongs together is in
-                several and that was not allowed; or there is nothing to choose weights by, or a
-                class would have no image to be learned from.
+                several and that was not allowed; or there is nothing to choose weights by.
         """
         root = self.manifest.root
         if not validation:
@@ -158,13 +153,23 @@ class Dealt:
                 "the best weights of each fold are chosen on images out of the other folds, and "
                 "the recipe takes a share of 0 for them. Set data.validation above 0."
             )
-        if not self.asked.folds:
-            self._refuse_given()
-        for repeat in range(self.asked.repeats):
-            self.of_repeat(repeat)  # refuses more folds than there can be
-        for place in self.names().values():
-            sides = self._tried(place, validation)
-            crossing = None if self.asked.folds else splits.leaks(sides)
+        if self.asked.folds:
+            return self._refuse_too_many()
+        usable = self.manifest.table.filter(pl.col("status").ne_missing("quarantined"))
+        without = usable.filter(pl.col("fold").is_null())["record_id"]
+        if len(without):
+            raise DataError(
+                f"{len(without):,} of {len(usable):,} images of {root} have no fold, first "
+                f"{without[0]}. Fill in the fold column, or have all dealt anew (--folds 5)."
+            )
+        names = self.names()
+        if len(names) < 2:
+            raise DataError(
+                f"all images of {root} are in fold {usable['fold'][0]}, so none is left to learn "
+                "from. Have folds dealt (--folds 5)."
+            )
+        for place in names.values():
+            crossing = splits.leaks(self.sides(*place, validation))
             if crossing and not self.asked.allow_leak:
                 raise DataError(
                     f"the folds of {root} leak: of fold {place[1]} and the others, "
@@ -172,42 +177,11 @@ class Dealt:
                     "Have folds dealt that keep those together (--folds 5), or go on all the same "
                     "(--allow-leak)."
                 )
+        return None
 
-    def _refuse_given(self) -> None:
-        """Refuse images without a given fold, and a single fold."""
-        root, usable = self.manifest.root, self.usable
-        without = usable.filter(pl.col("fold").is_null())["record_id"]
-        if len(without):
-            raise DataError(
-                f"{len(without):,} of {len(usable):,} images of {root} have no fold, first "
-                f"{without[0]}. Fill in the fold column, or have all dealt anew (--folds 5)."
-            )
-        if len(self.names()) < 2:
-            raise DataError(
-                f"all images of {root} are in fold {usable['fold'][0]}, so none is left to learn "
-                "from. Have folds dealt (--folds 5)."
-            )
-
-    def _tried(self, place: tuple[int, int], validation: float) -> Manifest:
-        """Return the sides of a fold, once it is sure that they can be trained and judged on."""
-        root, named = self.manifest.root, f"fold {place[1]} of repeat {place[0]}"
-        try:
-            sides = self.sides(*place, validation)
-        except DataError as error:
-            what = str(error).partition(". ")[0]
-            raise DataError(
-                f"{named} cannot be left out: of the other folds, {what}. Take fewer folds, or a "
-                f"smaller share to choose weights by (--set data.validation={validation / 2:g})."
-            ) from error
-        counts = sides.counts()
-        lacking = counts.filter(pl.col("train") == 0)["label"].to_list()
-        if lacking:
-            raise DataError(
-                f"without {named} of {root} there is no image to learn {lacking[0]!r} from. Give "
-                "each class to two folds or more, have folds dealt (--folds 5), or leave the "
-                "class out."
-            )
-        return sides
+    def _refuse_too_many(self) -> None:
+        for repeat in range(self.asked.repeats):
+            self.of_repeat(repeat)
 
 
 class Folds:
@@ -273,10 +247,8 @@ class Folds:
                 if run.state == "finished":
                     log = Logged(shown, path / "run.log")
                     judge(run, log, allow_leak=asked.allow_leak)
-        except Exception as error:
-            if is_of_the_machine(error):
-                raise
-            return Fold(name, *self.dealt.names()[name], "failed", reason_of(error))
+        except (DataError, RecipeError, RunError) as error:
+            return Fold(name, *self.dealt.names()[name], "failed", str(error))
         if run.state != "finished":
             raise KeyboardInterrupt  # it stays, and goes on with the others
         return _told(name, self.dealt.names()[name], run)

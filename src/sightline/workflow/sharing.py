@@ -158,8 +158,6 @@ def is_worker() -> bool:
 def end_with_parent() -> None:
     """End this process as Ctrl-C does, once the one that it works for is gone; else do nothing."""
     if is_worker():
-        # A shell that starts a program with & has it ignore Ctrl-C, and its children inherit that.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 

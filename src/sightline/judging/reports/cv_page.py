@@ -105,8 +105,7 @@ def _headline(result: CrossValidation) -> str:
     mean = f"Mean over {layout.counted(len(result.finished), 'fold')}: {', '.join(said)}."
     if not result.failed:
         return mean
-    failed = layout.counted(len(result.failed), "fold")
-    return f"{mean} {failed} failed, and no figure has a part of that."
+    return f"{mean} {layout.counted(len(result.failed), 'fold')} failed; the figures lack that."
 
 
 def _rows(metrics: Mapping[str, Spread]) -> list[dict[str, Any]]:
@@ -115,7 +114,6 @@ def _rows(metrics: Mapping[str, Spread]) -> list[dict[str, Any]]:
             "name": name.replace("_", " "),
             "mean": rounded(spread.mean),
             "deviation": rounded(spread.deviation),
-            "lacking": spread.lacking,
             "interval": _edges(spread.interval),
             "pooled": rounded(spread.pooled.value if spread.pooled else None),
             "pooled_interval": _edges(spread.pooled),
