@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import sightline as sl
+from sightline import runs
 from sightline.data.images import encode_png
 
 SIDE = 8  # px
@@ -106,8 +108,13 @@ def test_it_is_judged_explained_and_reported_like_any_run(together: sl.Ensemble)
     assert (judged.source, judged.count) == ("test", 100)
     sl.explain(together.run, progress=quiet)
     page = Path(sl.report(together.run, progress=quiet)).read_text("utf-8")
-    assert "An ensemble of 2 runs" in page
-    assert "It helps: log loss" in page
+    assert "An ensemble of 2 runs: 2 classes, 1,000 images. Test accuracy" in page
+    assert "whose own reports have theirs, so there are no curves" in page
+    card = (Path(together.run) / "model_card.md").read_text("utf-8")
+    for text in (page, card):
+        assert "left (0." in text
+        assert "It helps: log loss" in text
+        assert "did not come to its end" not in text
 
 
 def test_a_soup_of_other_networks_is_refused(halves: Path) -> None:
@@ -123,6 +130,12 @@ def test_one_run_alone_is_refused(halves: Path) -> None:
 def test_one_run_twice_is_refused(halves: Path) -> None:
     with pytest.raises(sl.DataError, match="named twice"):
         sl.ensemble([halves / "left", halves / "left"])
+
+
+def test_a_copy_of_a_run_is_refused(halves: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(halves / "left", tmp_path / "copy")
+    with pytest.raises(sl.DataError, match="left and .*copy are the same network"):
+        sl.ensemble([halves / "left", copy])
 
 
 def test_an_ensemble_is_no_member_and_is_not_trained(halves: Path, together: sl.Ensemble) -> None:
@@ -149,11 +162,72 @@ def test_images_that_the_runs_have_cannot_judge(halves: Path) -> None:
         sl.ensemble([halves / "left", halves / "right"], data=halves / "images")
 
 
-def test_a_damaged_member_is_named(halves: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(halves / "left", tmp_path / "torn")
-    (copy / "network.keras").write_bytes(b"torn")
-    with pytest.raises(sl.RunError, match="torn"):
-        sl.ensemble([copy, halves / "right"], progress=sl.Silent())
+def _of_other_classes(run: Path) -> None:
+    card = runs.read_json(run / "model.json")
+    runs.write_sealed(run / "model.json", {**card, "class_names": ["dark", "red"]})
+
+
+def _still_training(run: Path) -> None:
+    about = runs.read_json(run / "run.json")
+    runs.write_sealed(run / "run.json", {**about, "state": "training"})
+
+
+def _torn(run: Path) -> None:
+    (run / "network.keras").write_bytes(b"torn")
+
+
+def _without_weights(run: Path) -> None:
+    for file in run.rglob("*.safetensors"):
+        file.unlink()
+
+
+def _of_other_images(run: Path) -> None:
+    """Let what the run validated be what it is tested on."""
+    sides = {"validation": "test", "test": "train"}
+    manifest = sl.open_run(run).manifest
+    splits = manifest.table["split"].replace(sides)
+    runs.save_manifest(manifest.with_splits(splits), run / "manifest.parquet")
+    about = runs.read_json(run / "run.json")
+    del about["files"]["manifest.parquet"]
+    runs.write_sealed(run / "run.json", about)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "told"),
+    [
+        (_of_other_classes, sl.DataError, r"other \['dark', 'red'\]; only runs of the same"),
+        (_still_training, sl.RunError, r"other is interrupted.* sightline train --resume"),
+        (_torn, sl.RunError, r"network\.keras"),
+        (_without_weights, sl.RunError, r"other"),
+        (_of_other_images, sl.DataError, r"^0 images were validated by every run .* --method mean"),
+    ],
+)
+def test_what_cannot_be_a_member_is_refused_in_one_line(
+    halves: Path, tmp_path: Path, damage: Callable[[Path], None], error: type[Exception], told: str
+) -> None:
+    other = Path(shutil.copytree(halves / "right", tmp_path / "other"))
+    damage(other)
+    with pytest.raises(error, match=told) as caught:
+        sl.ensemble([halves / "left", other], out=tmp_path / "new", progress=sl.Silent())
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_unjudged_it_says_so_and_no_image_of_a_member_is_a_test_of_it(
+    halves: Path, tmp_path: Path
+) -> None:
+    quiet = sl.Silent()
+    other = Path(shutil.copytree(halves / "right", tmp_path / "other"))
+    _of_other_images(other)
+    found = sl.ensemble(
+        [halves / "left", other], method="mean", out=tmp_path / "new", progress=quiet
+    )
+    assert found.difference is None
+    assert "Its gain is not measured" in found.told[-1]
+    with pytest.raises(sl.DataError, match=r"has no test images\. Judge it on an external set"):
+        sl.evaluate(found.run, progress=quiet)
+    judged = sl.evaluate(found.run, data=halves / "images", progress=quiet)
+    assert judged.caution.startswith("1,000 of 1,000 of these images were trained on")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from sightline import runs
 from sightline.errors import DataError
 from sightline.judging import reports
 from sightline.records import MANIFEST_SCHEMA, SPLITS, Evaluation, Interval, rounded
+from sightline.records.ensembles import titled
 from sightline.runs import Run
 
 _FEW = 30  # images of a class, below which its figures say little
@@ -86,6 +87,8 @@ def headline(
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
     if run.state == runs.IMPORTED:
         trained = f"{len(run.facts.class_counts)} classes, trained elsewhere"
+    if made := run.recipe.ensemble:
+        trained = f"{titled(len(made.members), made.method, made.flips)}: {trained}"
     if not evaluations:
         return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
     judged, outdated = evaluations[0], stale[0]
@@ -105,6 +108,15 @@ def headline(
         f"{_percent(judged, 'balanced_accuracy')} on {judged.count:,} images"
         f"{where}{caution}, {reports.weights_of(judged)}{guess}."
     )
+
+
+def no_curves(run: Run) -> str:
+    """Return why a run of no epochs has no curves, in a sentence."""
+    why = {
+        runs.IMPORTED: "The model was trained elsewhere",
+        runs.COMPOSED: "It was put together from trained runs, whose own reports have theirs",
+    }.get(run.state, "No epoch has finished yet")
+    return f"{why}, so there are no curves."
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -187,6 +199,8 @@ def _limits(run: Run, evaluations: Sequence[Evaluation]) -> Iterator[str]:
     yield f"It knows {known} and nothing else: an image of anything else is put into one of them."
     if run.state != runs.IMPORTED:
         yield from _of_data(run)
+    if run.state == runs.COMPOSED and run.info["ensemble"]["difference"] is None:
+        yield "That it is better than its members was not measured."
     if not evaluations:
         yield "It was not evaluated as it is now, so nothing is known of how good it is."
         return
@@ -249,7 +263,7 @@ def _of_data(run: Run) -> Iterator[str]:
     errors = [finding for finding in run.findings if finding.stands and finding.severity == "error"]
     for finding in errors:
         yield f"The audit found: {finding.title.rstrip('.')}."
-    if run.state != "finished":
+    if run.state not in ("finished", runs.COMPOSED):
         yield f"The training is {run.state}: it did not come to its end."
 
 

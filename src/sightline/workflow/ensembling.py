@@ -22,10 +22,10 @@ from sightline.learning.models import backend
 from sightline.progress import Progress, Shown
 from sightline.recipes import OWN, Recipe, change_recipe, dump_recipe
 from sightline.records import Manifest, Predictions
-from sightline.records.ensembles import Ensemble, Member, helps
+from sightline.records.ensembles import Ensemble, Member, helps, in_words
 from sightline.runs import Journal, KeptWeights, Run
 from sightline.search import ensembles
-from sightline.workflow import predicting
+from sightline.workflow import predicting, soups
 from sightline.workflow.data import manifest_of
 from sightline.workflow.members import images_of, members_of
 
@@ -38,7 +38,6 @@ Method = Literal["best", "mean", "weighted", "greedy", "soup"]
 _METHODS: tuple[str, ...] = get_args(Method)
 _UNFITTED = ("mean", "soup")
 _LEAST = 20  # images, to fit and judge on
-_PASSED = 4096  # training images that batch statistics are taken of
 
 
 def ensemble(
@@ -164,11 +163,11 @@ class _Work:
         ]
         recipes, count = [run.recipe for run in opened], len(opened[0].model["class_names"])
         if method == "soup":
-            _refuse_unlike(opened, parts, flips=flips)
+            soups.refuse_unlike(opened, parts, flips=flips)
             whole = predicting.rebuild(opened[0], kept[0], progress)
             soup = composing.Part(whole, opened[0].recipe)
             composing.average_weights([soup, *parts[1:]])
-            _mend_statistics(whole, opened[0].recipe, images, progress)
+            soups.mend_statistics(whole, opened[0].recipe, images, progress)
             inside, recipe = [whole], opened[0].recipe
         else:
             inside = [
@@ -229,7 +228,7 @@ class _Work:
             folder, self.method, flips, members, self.best, self.difference, self.count,
             self.groups, (),
         )  # fmt: skip
-        return dataclasses.replace(bare, told=_told(bare))
+        return dataclasses.replace(bare, told=tuple(in_words(bare)))
 
     def finished(self) -> tuple[keras.Model, Recipe]:
         """Return the whole network, and the recipe that names its members."""
@@ -258,55 +257,6 @@ def _flips_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(name for name, allowed in axes.items() if allowed)
 
 
-def _refuse_unlike(opened: Sequence[Run], parts: Sequence[Part], *, flips: bool) -> None:
-    """Refuse a soup of networks that are not the same."""
-    from sightline.learning.models import composing, forward
-
-    if flips:
-        raise RecipeError("a soup is one network as it was trained, without --tta: leave it out")
-    shapes = [
-        {name: value.shape for name, value in forward.get_weights(each.model).items()}
-        for each in parts
-    ]
-    first = opened[0]
-    for run, each in zip(opened, shapes, strict=True):
-        alike = composing.all_alike([first.recipe, run.recipe])
-        same = run.recipe.model == first.recipe.model and run.network is None
-        if each != shapes[0] or not alike or not same:
-            raise RecipeError(
-                f"{first.path} and {run.path} do not have the same network of a recipe and the "
-                "same pixels, so their weights have no mean: use --method mean"
-            )
-
-
-def _mend_statistics(
-    model: keras.Model, recipe: Recipe, images: Manifest, progress: Progress
-) -> None:
-    """Take batch statistics anew from training images: the mean of several is not theirs."""
-    from sightline.learning.models import composing
-
-    if not composing.has_statistics(model):
-        return
-    if not len(images.of_split("train")):
-        raise DataError(
-            "the networks have batch statistics, which are taken anew from training images, and "
-            "these runs have none: use --method mean"
-        )
-    config = dataclasses.replace(StreamConfig.of(recipe, training=False), shuffle=True)
-    config = config.forgiving(len(images))
-    with (
-        Stream(images, split="train", config=config) as stream,
-        progress.step("batch statistics", min(_PASSED, stream.num_records)) as step,
-    ):
-        batches = []
-        for batch in stream.epoch(0):
-            batches.append(batch.images.astype(np.float32))
-            step.advance(len(batch.rows))
-            if len(batches) * config.batch_size >= _PASSED:
-                break
-        composing.estimate_statistics(model, batches)
-
-
 def _said(
     model: keras.Model,
     recipe: Recipe,
@@ -328,38 +278,6 @@ def _said(
             model, images, stream, class_names=names, kept=kept, on_batch=step.advance
         )
         return Predictions.together(list(parts))
-
-
-def _told(found: Ensemble) -> tuple[str, ...]:
-    inside = [each for each in found.members if each.weight > 0]
-    ways = {
-        "mean": "the mean of their probabilities",
-        "weighted": "the mean of their probabilities, with the weights of the least log loss",
-        "greedy": "the mean of their probabilities, as often as each was chosen",
-        "soup": "one network with the mean of their weights",
-        "best": "their probabilities",
-    }
-    names = ", ".join(f"{Path(each.run).name} ({each.weight:.2f})" for each in inside)
-    told = [f"An ensemble of {len(inside)} runs, {ways[found.method]}: {names}."]
-    if left := [Path(each.run).name for each in found.members if each.weight == 0]:
-        told.append(f"Left out, as they would not help: {', '.join(left)}.")
-    if found.flips:
-        told.append(f"Each image is also seen mirrored ({', '.join(found.flips)}).")
-    if found.difference is None:
-        told.append(
-            "Its gain is not measured: no image was validated by every member and learned by none."
-        )
-        return tuple(told)
-    low, high = found.difference.low, found.difference.high
-    sure = found.difference.note if low is None else f"95 % interval {low:+.4f} to {high:+.4f}"
-    verdict = "It helps" if helps(found.difference) else "It does not help beyond noise"
-    of = f" of {found.groups:,} groups" if found.groups else ""
-    told.append(
-        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against the best member by "
-        f"itself ({Path(found.best).name}), on {found.images:,} images{of} that neither was fitted "
-        "on."
-    )
-    return tuple(told)
 
 
 def _write(folder: Path, work: _Work, found: Ensemble) -> None:

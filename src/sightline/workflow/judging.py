@@ -293,9 +293,11 @@ def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:
             "it on an external set (--data) that it was not trained on."
         )
     if not len(manifest.of_split(split)):
+        own = "" if not len(manifest.of_split("validation")) else (
+            "its validation split (--split validation), or on "
+        )  # fmt: skip
         raise DataError(
-            f"{run.path} has no {split} images. Judge it on its validation split "
-            "(--split validation), or on an external set (--data)."
+            f"{run.path} has no {split} images. Judge it on {own}an external set (--data)."
         )
 
 

@@ -21,7 +21,7 @@ def members_of(given: Sequence[Run | str | Path]) -> list[Run]:
     """Return the runs to be put together; a folder of cross-validation is all of its folds' runs.
 
     Raises:
-        DataError: There are fewer than two, one is named twice, is an ensemble, or their classes
+        DataError: There are fewer than two, one is there twice, is an ensemble, or their classes
             differ.
         RunError: One has no model, did not finish, or is damaged.
     """
@@ -51,7 +51,17 @@ def members_of(given: Sequence[Run | str | Path]) -> list[Run]:
                 f"{other.model['class_names']}; only runs of the same classes, in the same order, "
                 "can be put together."
             )
+    _refuse_copies(opened)
     return opened
+
+
+def _refuse_copies(opened: Sequence[Run]) -> None:
+    """Refuse a network that is there twice: it would only count more."""
+    seen = dict[str, Run]()
+    for run in opened:
+        first = seen.setdefault(run.model["fingerprint"], run)
+        if first is not run:
+            raise DataError(f"{first.path} and {run.path} are the same network. Leave one out.")
 
 
 def _expanded(given: Sequence[Run | str | Path]) -> list[Run | str | Path]:
@@ -127,7 +137,7 @@ def _divided(table: pl.DataFrame, members: int, *, keep: bool) -> pl.DataFrame:
     )  # fmt: skip
     rows = rows.with_columns(split=split)
     learned = rows.filter(pl.col("split") == "train")["sha256"].drop_nulls().implode()
-    copied = (pl.col("split") == "validation") & pl.col("sha256").is_in(learned)
+    copied = pl.col("split").is_not_null() & pl.col("sha256").is_in(learned)
     rows = rows.with_columns(split=pl.when(copied).then(pl.lit("train")).otherwise(pl.col("split")))
     return rows.select([name for name in table.columns if name != "member"])
 
