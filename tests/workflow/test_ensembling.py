@@ -117,8 +117,8 @@ def test_it_is_judged_explained_and_reported_like_any_run(together: sl.Ensemble)
         assert "did not come to its end" not in text
 
 
-def test_a_soup_of_other_networks_is_refused(halves: Path) -> None:
-    with pytest.raises(sl.RecipeError, match="do not have the same network"):
+def test_a_soup_of_networks_of_no_recipe_is_refused(halves: Path) -> None:
+    with pytest.raises(sl.RecipeError, match="left has a network of its own, not one of a recipe"):
         sl.ensemble([halves / "left", halves / "right"], method="soup", progress=sl.Silent())
 
 
@@ -134,7 +134,7 @@ def test_one_run_twice_is_refused(halves: Path) -> None:
 
 def test_a_copy_of_a_run_is_refused(halves: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(halves / "left", tmp_path / "copy")
-    with pytest.raises(sl.DataError, match="left and .*copy are the same network"):
+    with pytest.raises(sl.DataError, match=r"left and .*copy are the same network"):
         sl.ensemble([halves / "left", copy])
 
 

@@ -85,7 +85,7 @@ def headline(
         stale: One of each.
     """
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
-    if run.state == runs.IMPORTED:
+    if run.state == runs.IMPORTED or not run.facts.count:
         trained = f"{len(run.facts.class_counts)} classes, trained elsewhere"
     if made := run.recipe.ensemble:
         trained = f"{titled(len(made.members), made.method, made.flips)}: {trained}"
@@ -142,7 +142,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def data_facts(run: Run) -> list[tuple[str, str]]:
     """Return (name, value) of the images that the run was trained on, without their place."""
     facts, manifest = run.facts, run.manifest
-    if run.state == runs.IMPORTED:
+    if run.state == runs.IMPORTED or not facts.count:
         return [("Images", "not known: the model was trained elsewhere")]
     rows = [
         ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),
@@ -151,8 +151,9 @@ def data_facts(run: Run) -> list[tuple[str, str]]:
         ("Median", f"{facts.height} x {facts.width}"),
         ("Largest", f"{facts.largest[0]} x {facts.largest[1]}"),
         ("Colour", "grey" if facts.all_grey else "colour"),
-        ("Largest class over smallest", f"{facts.imbalance:.1f}"),
     ]
+    if all(facts.class_counts.values()):
+        rows.append(("Largest class over smallest", f"{facts.imbalance:.1f}"))
     groups = manifest.table["group"]
     if groups.null_count() < len(groups):
         rows.append(("Groups", manifest.groups_in_words()))

@@ -27,7 +27,7 @@ from sightline.runs import Journal, KeptWeights, Run
 from sightline.search import ensembles
 from sightline.workflow import predicting, soups
 from sightline.workflow.data import manifest_of
-from sightline.workflow.members import images_of, members_of
+from sightline.workflow.members import images_of, members_of, unknown_of
 
 if TYPE_CHECKING:
     import keras
@@ -228,7 +228,7 @@ class _Work:
             folder, self.method, flips, members, self.best, self.difference, self.count,
             self.groups, (),
         )  # fmt: skip
-        return dataclasses.replace(bare, told=tuple(in_words(bare)))
+        return dataclasses.replace(bare, told=(*in_words(bare), *unknown_of(self.opened)))
 
     def finished(self) -> tuple[keras.Model, Recipe]:
         """Return the whole network, and the recipe that names its members."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +62,16 @@ def _refuse_copies(opened: Sequence[Run]) -> None:
         first = seen.setdefault(run.model["fingerprint"], run)
         if first is not run:
             raise DataError(f"{first.path} and {run.path} are the same network. Leave one out.")
+
+
+def unknown_of(opened: Sequence[Run]) -> Iterator[str]:
+    """Yield a sentence for each member of which nobody here knows what it learned from."""
+    for run in opened:
+        if run.state == runs.IMPORTED:
+            yield (
+                f"{run.name} was trained elsewhere: whether it has seen the images of the others, "
+                "or those that judged, only its maker knows."
+            )
 
 
 def _expanded(given: Sequence[Run | str | Path]) -> list[Run | str | Path]:

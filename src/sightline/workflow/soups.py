@@ -41,11 +41,15 @@ def refuse_unlike(opened: Sequence[Run], parts: Sequence[Part], *, flips: bool) 
     first = opened[0]
     for run, each in zip(opened, shapes, strict=True):
         alike = composing.all_alike([first.recipe, run.recipe])
-        same = run.recipe.model == first.recipe.model and run.network is None
-        if each != shapes[0] or not alike or not same:
+        if run.network is not None:
             raise RecipeError(
-                f"{first.path} and {run.path} do not have the same network of a recipe and the "
-                "same pixels, so their weights have no mean: use --method mean"
+                f"{run.path} has a network of its own, not one of a recipe, and only those are "
+                "known to be the same: use --method mean"
+            )
+        if each != shapes[0] or not alike or run.recipe.model != first.recipe.model:
+            raise RecipeError(
+                f"{first.path} and {run.path} do not have the same network and the same "
+                "pixels, so their weights have no mean: use --method mean"
             )
 
 
