@@ -120,13 +120,16 @@ def test_without_time_what_was_not_decided_is_undecided_and_nothing_is_kept_by_i
     assert all(each.verdict != "kept" for each in result.attempts)
 
 
-def test_a_training_that_fails_costs_its_own_change_alone() -> None:
-    class Failing(World):
-        def trained(self, spec: TrialSpec) -> Trial:
-            if spec.changes.get("model.width") == 64:
-                return Trial(spec, "failed", "out of memory")
-            return super().trained(spec)
+class Failing(World):
+    """A network of twice the width takes too much memory."""
 
+    def trained(self, spec: TrialSpec) -> Trial:
+        if spec.changes.get("model.width") == 64:
+            return Trial(spec, "failed", "out of memory")
+        return super().trained(spec)
+
+
+def test_a_training_that_fails_costs_its_own_change_alone() -> None:
     result = climbed(Failing(2, [({"schedule.kind": "cosine"}, 6.0)]))
     wide = next(each for each in result.attempts if each.name == "twice as wide")
     assert wide.verdict == "rejected"
@@ -206,12 +209,6 @@ def test_where_the_recipe_without_a_step_fails_nothing_is_said_of_its_worth() ->
 
 
 def test_a_change_whose_training_fails_is_told_in_plain_json() -> None:
-    class Failing(World):
-        def trained(self, spec: TrialSpec) -> Trial:
-            if spec.changes.get("model.width") == 64:
-                return Trial(spec, "failed", "out of memory")
-            return super().trained(spec)
-
     wide = next(each for each in climbed(Failing(2)).attempts if each.name == "twice as wide")
     text = json.dumps(wide.to_dict(), allow_nan=False)
     assert Attempt.from_dict(json.loads(text)) == wide

@@ -258,6 +258,7 @@ def test_a_fold_that_fails_is_told_and_tried_again(
     assert shown["metrics"] == json.loads(json.dumps(judged.to_dict()["metrics"]))
 
 
+@pytest.mark.slow
 def test_each_repeat_predicts_every_image_once_more(
     source: dict[str, Any], quick: Settings, tmp_path: Path
 ) -> None:

@@ -171,7 +171,7 @@ def test_killed_with_two_workers_no_finished_training_is_lost_or_done_twice(
     after = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
     assert {name: after[name] for name in done} == done
     assert {key: trained_keys(out)[key] for key in begun} == begun
-    assert len(after) >= 10
+    assert len(after) >= 8  # a quarter of the ten is kept back for the end
 
 
 def _started(arguments: Mapping[str, Any]) -> subprocess.Popen[bytes]:
@@ -230,6 +230,7 @@ def test_wrong_use_is_refused_before_anything_is_trained(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_transfer_takes_part_with_weights_of_the_users_own(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

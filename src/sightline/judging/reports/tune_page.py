@@ -23,7 +23,6 @@ _COLOURS = {
     "undecided": figures.OPTIMISED,
     "rejected": figures.VALIDATION,
 }
-_MOST_CURVES = 400  # trials whose curves are drawn, the first ones
 
 
 def gains_figure(attempts: Sequence[Attempt], *, narrow: bool = False) -> Figure:
