@@ -77,10 +77,14 @@ def titled(members: int, method: str, flips: Sequence[str]) -> str:
     return f"{'A soup' if method == 'soup' else 'An ensemble'} of {members} runs"
 
 
-def in_words(found: Ensemble) -> Iterator[str]:
+def in_words(found: Ensemble, unjudged: str = "") -> Iterator[str]:
     """Yield what is to be known of an ensemble, a sentence each: its members first, then its gain.
 
     Its `told`, which this makes, is not read.
+
+    Args:
+        found: The ensemble.
+        unjudged: Why it was not judged, if it was not.
     """
     inside = [each for each in found.members if each.weight > 0]
     ways = {
@@ -98,16 +102,21 @@ def in_words(found: Ensemble) -> Iterator[str]:
     if found.flips:
         yield f"Each image is also seen mirrored ({', '.join(found.flips)})."
     if found.difference is None:
-        yield (
-            "Its gain is not measured: no image was validated by every member and learned by none."
-        )
+        yield f"Its gain is not measured: {unjudged}." if unjudged else "Its gain is not measured."
         return
     low, high = found.difference.low, found.difference.high
     sure = found.difference.note if low is None else f"95 % interval {low:+.4f} to {high:+.4f}"
     verdict = "It helps" if helps(found.difference) else "It does not help beyond noise"
+    if low is None:
+        verdict = "Whether it helps cannot be said"
+    against = "the run as it is"
+    if len(found.members) > 1:
+        against = (
+            "the best member, which was chosen on other images than those it is judged on, as the "
+            f"weights were (on all, it is {Path(found.best).name})"
+        )
     of = f" of {found.groups:,} groups" if found.groups else ""
     yield (
-        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against the best member by "
-        f"itself ({Path(found.best).name}), on {found.images:,} images{of} that neither was fitted "
-        "on."
+        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against {against}; on "
+        f"{found.images:,} images{of}."
     )

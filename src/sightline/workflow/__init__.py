@@ -26,6 +26,7 @@ trials     the trainings of a search, each a run of its own
 ensembling ensemble
 members    the runs of an ensemble, and the images that none of them learned from
 soups      what a mean of weights needs
+composites the run folder of an ensemble
 machine    doctor
 cache      what the disk keeps of decoded images
 

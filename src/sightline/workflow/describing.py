@@ -144,14 +144,16 @@ def data_facts(run: Run) -> list[tuple[str, str]]:
     facts, manifest = run.facts, run.manifest
     if run.state == runs.IMPORTED or not facts.count:
         return [("Images", "not known: the model was trained elsewhere")]
-    rows = [
-        ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),
-        ("Formats", ", ".join(facts.formats)),
-        ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
-        ("Median", f"{facts.height} x {facts.width}"),
-        ("Largest", f"{facts.largest[0]} x {facts.largest[1]}"),
-        ("Colour", "grey" if facts.all_grey else "colour"),
-    ]
+    rows = [("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB")]
+    if facts.formats:  # else nobody looked at them: they were given to judge imported models
+        rows.append(("Formats", ", ".join(facts.formats)))
+        rows.append(("Colour", "grey" if facts.all_grey else "colour"))
+    if facts.height:
+        rows += [
+            ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
+            ("Median", f"{facts.height} x {facts.width}"),
+            ("Largest", f"{facts.largest[0]} x {facts.largest[1]}"),
+        ]
     if all(facts.class_counts.values()):
         rows.append(("Largest class over smallest", f"{facts.imbalance:.1f}"))
     groups = manifest.table["group"]

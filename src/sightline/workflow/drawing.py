@@ -184,9 +184,6 @@ def _homes(run: Run) -> list[Path]:
     """Return the folders of a run's own images; several members' may lie far apart."""
     if run.state == runs.IMPORTED:
         return []
-    root = run.manifest.root
     if run.state != runs.COMPOSED:
-        return [root]
-    parents = {(root / each).parent for each in run.manifest.table["record_id"]}
-    names = run.model["class_names"]
-    return sorted({each.parent if each.name in names else each for each in parents})
+        return [run.manifest.root]
+    return [Path(each) for each in run.info["ensemble"]["roots"]]

@@ -273,7 +273,8 @@ def _looks(run: Run, judged: Manifest, predictions: Predictions) -> int:
     if tested.isdisjoint(predictions.table["record_id"]):
         return 0
     before = max((judged.looks for judged in run.evaluations), default=0)
-    return max(runs.note_look(manifest, run.path) or 0, before + 1)
+    of_members = int(run.info.get("ensemble", {}).get("looks", 0))
+    return max(runs.note_look(manifest, run.path) or 0, before + 1, of_members + 1)
 
 
 def _external_name(
