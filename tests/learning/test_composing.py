@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from sightline.learning.models import backend
 
@@ -59,27 +60,77 @@ def test_a_soup_has_the_mean_of_each_weight() -> None:
         np.testing.assert_allclose(array, expected[name], atol=1e-7)
 
 
-def test_batch_statistics_are_the_mean_over_the_batches_and_nothing_else_changes() -> None:
-    model, batches = network(1), [pixels(16, seed) for seed in range(4)]
+def test_batch_statistics_are_the_mean_over_the_images_and_nothing_else_changes() -> None:
+    model, batches = network(1), [pixels(16, 0), pixels(16, 1), pixels(4, 2)]
     convolution, normaliser, dropout = model.layers[:3]
     before = forward.get_weights(model)
-    composing.estimate_statistics(model, batches)
+    assert composing.estimate_statistics(model, [0], iter(batches)) == 36
     seen = [np.asarray(keras.ops.convert_to_numpy(convolution(each))) for each in batches]
-    mean = np.mean([each.mean(axis=(0, 1, 2)) for each in seen], axis=0)
-    variance = np.mean([each.var(axis=(0, 1, 2)) for each in seen], axis=0)
+    shares = [len(each) / 36 for each in batches]
+    mean = np.average([each.mean(axis=(0, 1, 2)) for each in seen], axis=0, weights=shares)
+    variance = np.average([each.var(axis=(0, 1, 2)) for each in seen], axis=0, weights=shares)
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(normaliser.moving_mean), mean, rtol=1e-4, atol=1e-6
     )
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(normaliser.moving_variance), variance, rtol=1e-4
     )
-    assert (normaliser.momentum, dropout.rate) == (0.99, 0.5)
+    assert (normaliser.momentum, dropout.rate, normaliser.trainable) == (0.99, 0.5, True)
     changed = {
         name
         for name, array in forward.get_weights(model).items()
         if not np.array_equal(array, before[name])
     }
     assert len(changed) == 2
+
+
+def test_only_statistics_that_differ_are_taken_anew() -> None:
+    models = [network(1), network(2)]
+    parts = [composing.Part(each, RECIPE) for each in models]
+    assert composing.unlike_statistics(parts) == []
+    models[1].layers[1].moving_mean.assign([1.0, 2.0, 3.0])
+    assert composing.unlike_statistics(parts) == [0]
+    before = forward.get_weights(models[0])
+    composing.estimate_statistics(models[0], [], [pixels(16)])
+    for name, array in forward.get_weights(models[0]).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_members_of_unlike_size_and_colour_see_what_they_saw_alone(first: int) -> None:
+    large = load_recipe(
+        "basic",
+        changes={"data.image_size": [9, 9], "data.channels": 3, "data.scaling": "none", "data.quality": "best",
+                 "data.background": [0, 0, 0]},
+    )  # fmt: skip
+    recipes = [RECIPE, large] if not first else [large, RECIPE]
+    common = composing.common_input(recipes)
+    assert (common.data.image_size, common.data.channels) == ((9, 9), 3)
+    assert (common.data.quality, common.data.background) == ("best", (0, 0, 0))
+    model = network(1)
+    inside = composing.member(composing.Part(model, RECIPE), 0, recipes, 3)
+    tones = np.array([10, 120, 250], np.float32)
+    images = np.ones((3, 9, 9, 3), np.float32) * tones[:, None, None, None]
+    own = np.ones((3, SIDE, SIDE, 1), np.float32) * tones[:, None, None, None] / 255
+    np.testing.assert_allclose(said(inside, images), said(model, own), atol=1e-4)
+
+
+def test_one_sigmoid_unit_stands_beside_two_units() -> None:
+    image = keras.Input((SIDE, SIDE, 1))
+    flat = keras.layers.Flatten()(image)
+    models = [
+        keras.Model(image, keras.layers.Dense(units, activation=way)(flat))
+        for units, way in ((1, "sigmoid"), (2, "softmax"))
+    ]
+    recipes, images = [RECIPE] * 2, pixels(8)
+    inside = [
+        composing.member(composing.Part(each, RECIPE), place, recipes, 2)
+        for place, each in enumerate(models)
+    ]
+    one, two = (said(each, images) for each in models)
+    whole = said(composing.composed(inside, np.array([0.5, 0.5])), images)
+    np.testing.assert_allclose(whole[:, 1], (one[:, 0] + two[:, 1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-6)
 
 
 def test_a_member_with_flips_says_the_mean_over_mirrored_images() -> None:

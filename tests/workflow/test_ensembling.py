@@ -8,13 +8,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import sightline as sl
 from sightline import runs
+from sightline.cli.app import app
 from sightline.data.images import encode_png
 
 SIDE = 8  # px
@@ -28,11 +31,20 @@ def half(left: bool) -> keras.Model:
         [
             keras.Input((SIDE, SIDE, 3)),
             keras.layers.Conv2D(2, 1, kernel_initializer="ones"),
+            keras.layers.BatchNormalization(momentum=0.5),
             keras.layers.Cropping2D(((0, 0), cut)),
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(1, activation="sigmoid"),
         ]
     )
+
+
+def picture(number: int, image: int, rng: np.random.Generator) -> bytes:
+    """Return an image that shows its class in one half alone, by turns."""
+    tones = np.array([128.0, 128.0])
+    tones[image % 2] += 80 * (2 * number - 1)
+    pixels = np.repeat(tones, MIDDLE)[None, :, None] + rng.integers(-3, 4, (SIDE, SIDE, 3))
+    return encode_png(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +55,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("dark", "light")):
         (folder / "images" / name).mkdir(parents=True)
         for image in range(500):
-            tones = np.array([128.0, 128.0])
-            tones[image % 2] += 80 * (2 * number - 1)
-            pixels = np.repeat(tones, MIDDLE)[None, :, None] + rng.integers(-3, 4, (SIDE, SIDE, 3))
-            content = encode_png(np.clip(pixels, 0, 255).astype(np.uint8))
+            content = picture(number, image, rng)
             (folder / "images" / name / f"{image:03d}.png").write_bytes(content)
     shares = {"train": 0.5, "validation": 0.4, "test": 0.1}
     manifest = _split(sl.scan(folder / "images"), shares)
@@ -117,9 +126,171 @@ def test_it_is_judged_explained_and_reported_like_any_run(together: sl.Ensemble)
         assert "did not come to its end" not in text
 
 
-def test_a_soup_of_networks_of_no_recipe_is_refused(halves: Path) -> None:
-    with pytest.raises(sl.RecipeError, match="left has a network of its own, not one of a recipe"):
+@pytest.mark.parametrize("method", ["weighted", "greedy"])
+def test_both_halves_get_about_the_same_weight(halves: Path, tmp_path: Path, method: str) -> None:
+    found = sl.ensemble(
+        [halves / "left", halves / "right"], method=method, out=tmp_path / "new",  # type: ignore[arg-type]
+        progress=sl.Silent(),
+    )  # fmt: skip
+    assert found.run
+    assert [each.weight for each in found.members] == pytest.approx([0.5, 0.5], abs=0.15)
+
+
+def test_a_run_that_sees_one_half_is_kept_with_its_flips(halves: Path, tmp_path: Path) -> None:
+    quiet = sl.Silent()
+    found = sl.ensemble([halves / "left"], flips=True, out=tmp_path / "new", progress=quiet)
+    assert found.run
+    assert found.told[0].startswith("One run, with flips: left")
+    assert "against the run as it is, on 400 images" in " ".join(found.told)
+    said = sl.predict(found.run, halves / "images", progress=quiet)
+    alone = sl.predict(halves / "left", halves / "images", progress=quiet)
+    right = [np.mean(each.predicted_indices() == labels_of(each)) for each in (said, alone)]
+    assert right[0] > right[1] + 0.2
+
+
+def labels_of(said: sl.Predictions) -> np.ndarray:
+    return np.array([int(name.startswith("light/")) for name in said.table["record_id"]])
+
+
+def shaken(run: Path, copy: Path, way: int) -> Path:
+    """Return a copy of a run with weights that are all off by the same, in one of two ways."""
+    shutil.copytree(run, copy)
+    kept = sl.open_run(copy).kept("best")
+    rng = np.random.default_rng(5)
+    arrays = {
+        name: (array * (1 + way * 0.3 * rng.random(array.shape)) + way * 0.4).astype(array.dtype)
+        if array.dtype.kind == "f" and "variance" not in name
+        else array
+        for name, array in kept.arrays.items()
+    }
+    runs.write_best(copy, arrays, epoch=kept.epoch)
+    (copy / "checkpoints" / "best.safetensors").unlink()
+    card = {**runs.read_json(copy / "model.json"), "fingerprint": runs.fingerprint(copy, arrays)}
+    runs.write_sealed(copy / "model.json", card)
+    return copy
+
+
+def test_a_soup_of_two_that_are_off_to_either_side_is_kept(halves: Path, tmp_path: Path) -> None:
+    quiet = sl.Silent()
+    two = [shaken(halves / "left", tmp_path / name, way) for name, way in (("a", 1), ("b", -1))]
+    found = sl.ensemble(two, method="soup", out=tmp_path / "soup", progress=quiet)
+    assert found.run
+    assert found.told[0].startswith("A soup of 2 runs, one network with the mean of their weights")
+    said = sl.predict(found.run, halves / "images", progress=quiet).probabilities
+    whole = sl.predict(halves / "left", halves / "images", progress=quiet).probabilities
+    np.testing.assert_allclose(said, whole, atol=0.1)
+
+
+def test_a_soup_of_unlike_networks_is_refused(halves: Path) -> None:
+    with pytest.raises(sl.RecipeError, match=r"left and .*right do not have the same network"):
         sl.ensemble([halves / "left", halves / "right"], method="soup", progress=sl.Silent())
+
+
+@pytest.mark.parametrize(
+    "more", [{"method": "soup"}, {"method": "weighted"}, {"method": "mean", "flips": True}]
+)
+def test_only_a_mean_is_kept_unjudged(halves: Path, tmp_path: Path, more: dict[str, Any]) -> None:
+    other = Path(shutil.copytree(halves / "right", tmp_path / "other"))
+    _of_other_images(other)
+    with pytest.raises(sl.DataError, match=r"^0 images .* unjudged: --method mean, without --tta"):
+        sl.ensemble([halves / "left", other], out=tmp_path / "new", progress=sl.Silent(), **more)
+
+
+@pytest.fixture(scope="module")
+def more(halves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty images that no run has."""
+    folder = tmp_path_factory.mktemp("more")
+    rng = np.random.default_rng(4)
+    for number, name in enumerate(("dark", "light")):
+        (folder / name).mkdir()
+        for image in range(20):
+            (folder / name / f"{image:03d}.png").write_bytes(picture(number, image, rng))
+    return folder
+
+
+def test_given_images_judge_and_nothing_is_said_of_epochs(
+    halves: Path, more: Path, tmp_path: Path
+) -> None:
+    found = sl.ensemble(
+        [halves / "left", halves / "right"], data=more, out=tmp_path / "new", progress=sl.Silent()
+    )
+    assert found.images == 40
+    assert found.run
+    assert "epochs" not in " ".join(found.told)
+    kept = sl.open_run(found.run).manifest
+    assert len(kept.of_split("validation")) == 440
+    assert len(kept) == 1040
+
+
+def test_too_few_given_images_are_refused(halves: Path, more: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(more, few, ignore=shutil.ignore_patterns("01*", "00[5-9]*"))
+    with pytest.raises(sl.DataError, match=r"^10 images of --data are left, and 30 are needed"):
+        sl.ensemble([halves / "left", halves / "right"], data=few, progress=sl.Silent())
+    with pytest.raises(sl.DataError, match=r"^40 images of 2 groups of --data .* 10 groups are"):
+        sl.ensemble(
+            [halves / "left", halves / "right"],
+            data=more,
+            group_regex=r"\w+/",
+            progress=sl.Silent(),
+        )
+
+
+def test_a_folder_of_cross_validation_stands_for_its_folds(halves: Path, tmp_path: Path) -> None:
+    for name, run in (("r0-f0", "left"), ("r0-f1", "right")):
+        shutil.copytree(halves / run, tmp_path / "cv" / "folds" / name)
+    runs.save_manifest(sl.open_run(halves / "left").manifest, tmp_path / "cv" / "manifest.parquet")
+    about = {"folds": 2, "repeats": 1, "cache": True, "allow_leak": False}
+    runs.write_sealed(tmp_path / "cv" / "cv.json", about)
+    found = sl.ensemble(
+        [tmp_path / "cv"], method="mean", out=tmp_path / "new", progress=sl.Silent()
+    )
+    assert [Path(each.run).name for each in found.members] == ["r0-f0", "r0-f1"]
+
+
+def test_of_an_imported_member_only_its_maker_knows(halves: Path, tmp_path: Path) -> None:
+    quiet = sl.Silent()
+    half(left=False).save(tmp_path / "model.keras")
+    imported = sl.import_model(
+        tmp_path / "model.keras", classes=["dark", "light"], scaling="1/255",
+        out=tmp_path / "imported", progress=quiet,
+    )  # fmt: skip
+    found = sl.ensemble(
+        [imported, halves / "left"], method="mean", out=tmp_path / "new", progress=quiet
+    )
+    assert "imported was trained elsewhere: whether it has seen" in found.told[-1]
+    page = Path(sl.report(found.run, progress=quiet)).read_text("utf-8")
+    assert "0.0 MB" not in page
+    assert f"{SIDE} x {SIDE} pixels" in page
+
+
+def test_pictures_do_not_go_among_the_images_of_a_member(
+    halves: Path, together: sl.Ensemble
+) -> None:
+    with pytest.raises(sl.DataError, match="lies among the images"):
+        sl.explain(together.run, out=halves / "images" / "patient7", progress=sl.Silent())
+
+
+def test_a_look_at_the_test_split_of_a_member_is_one_at_that_of_the_ensemble(
+    halves: Path, together: sl.Ensemble, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(together.run, tmp_path / "copy"))
+    about = runs.read_json(copy / "run.json")
+    about["ensemble"]["looks"] = 40
+    runs.write_sealed(copy / "run.json", about)
+    assert sl.evaluate(copy, progress=sl.Silent()).looks == 41
+
+
+def test_the_command_says_what_is_kept_and_what_is_not(halves: Path, tmp_path: Path) -> None:
+    words = ["ensemble", halves / "left", halves / "right", "--out", tmp_path / "new"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.stderr
+    assert "left" in done.stdout
+    assert f"Run: {tmp_path / 'new'}" in done.stdout.replace("\n", "")
+    words = ["ensemble", halves / "left", "--json"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 2
+    assert "two runs or more, got 1" in done.stderr
 
 
 def test_one_run_alone_is_refused(halves: Path) -> None:
@@ -223,8 +394,10 @@ def test_unjudged_it_says_so_and_no_image_of_a_member_is_a_test_of_it(
         [halves / "left", other], method="mean", out=tmp_path / "new", progress=quiet
     )
     assert found.difference is None
-    assert "Its gain is not measured" in found.told[-1]
-    with pytest.raises(sl.DataError, match=r"has no test images\. Judge it on an external set"):
+    assert "Its gain is not measured: 0 images were validated by every run" in found.told[-1]
+    with pytest.raises(
+        sl.DataError, match=r"has no test images\. Judge it on its validation split"
+    ):
         sl.evaluate(found.run, progress=quiet)
     judged = sl.evaluate(found.run, data=halves / "images", progress=quiet)
     assert judged.caution.startswith("1,000 of 1,000 of these images were trained on")
@@ -243,3 +416,39 @@ def test_killed_while_it_writes_no_half_run_is_left(halves: Path, tmp_path: Path
     assert process.wait() == -9
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.glob("*/run.json"))
+
+
+_OWN = """
+import keras
+
+@keras.saving.register_keras_serializable()
+class Doubled(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+def net(recipe, classes):
+    return keras.Sequential([keras.Input((8, 8, 3)), Doubled(), keras.layers.Flatten(),
+                             keras.layers.Dense(1, activation="sigmoid")])
+"""
+
+
+@pytest.mark.slow
+def test_layers_of_ones_own_are_found_again_in_a_new_process(halves: Path, tmp_path: Path) -> None:
+    (tmp_path / "layers_here.py").write_text(_OWN)
+
+    def sightline(*words: object) -> str:
+        command = [sys.executable, "-m", "sightline", *(str(word) for word in words)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    manifest = halves / "left" / "manifest.parquet"
+    for name, seed in (("one", 1), ("two", 2)):
+        sightline(
+            "train", manifest, "--recipe", "basic", "--set", "model.network=layers_here:net",
+            "--set", "data.image_size=[8,8]", "--set", "train.epochs=1", "--set", f"seed={seed}",
+            "--out", name, "--only-train",
+        )  # fmt: skip
+    _of_other_images(tmp_path / "two")  # so that it is kept unjudged
+    sightline("ensemble", "one", "two", "--method", "mean", "--out", "new")
+    assert "1,000" in sightline("predict", "new", halves / "images", "--out", "said.csv")

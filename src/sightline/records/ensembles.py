@@ -112,11 +112,11 @@ def in_words(found: Ensemble, unjudged: str = "") -> Iterator[str]:
     against = "the run as it is"
     if len(found.members) > 1:
         against = (
-            "the best member, which was chosen on other images than those it is judged on, as the "
-            f"weights were (on all, it is {Path(found.best).name})"
+            f"the best member ({Path(found.best).name} on all images; chosen, like the weights, on "
+            "others than those that judge it)"
         )
     of = f" of {found.groups:,} groups" if found.groups else ""
     yield (
-        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against {against}; on "
+        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against {against}, on "
         f"{found.images:,} images{of}."
     )
