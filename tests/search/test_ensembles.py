@@ -102,14 +102,14 @@ def test_models_that_add_nothing_but_noise_are_kept_in_5_of_100_cases_at_most() 
 
 def test_seeds_that_are_wrong_together_are_hardly_ever_kept() -> None:
     kept = 0
-    for case in range(24):
+    for case in range(12):
         labels = labels_of(150, 300 + case)
         rng = np.random.default_rng((2, case))
         evidence = 2 * ((2 * labels - 1) + rng.normal(size=150))
         # Rounding alone sets them apart; each is as good as the others, and so is any mean.
         seeds = [answers(evidence + rng.choice([-1e-3, 1e-3], size=150)) for _ in range(3)]
         kept += is_kept(np.stack(seeds), labels, "best")
-    assert kept <= 2
+    assert kept <= 1
 
 
 def test_one_model_by_itself_is_itself() -> None:

@@ -109,6 +109,8 @@ def in_words(found: Ensemble, unjudged: str = "") -> Iterator[str]:
     verdict = "It helps" if helps(found.difference) else "It does not help beyond noise"
     if low is None:
         verdict = "Whether it helps cannot be said"
+    if len(inside) == 1 and not found.flips and found.difference.value == 0:
+        verdict = "It is that run itself, and does not help"
     against = "the run as it is"
     if len(found.members) > 1:
         against = (
