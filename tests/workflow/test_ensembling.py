@@ -140,11 +140,14 @@ def test_a_greedy_choice_gives_both_halves_about_the_same_weight(
 
 def test_a_run_that_sees_one_half_is_kept_with_its_flips(halves: Path, tmp_path: Path) -> None:
     quiet = sl.Silent()
-    found = sl.ensemble([halves / "left"], flips=True, out=tmp_path / "new", progress=quiet)
-    assert found.run
-    assert found.told[0].startswith("One run, with flips: left")
-    assert "against the run as it is, on 400 images" in " ".join(found.told)
-    said = sl.predict(found.run, halves / "images", progress=quiet)
+    words = ["ensemble", halves / "left", "--tta", "--out", tmp_path / "new"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.stderr
+    shown = done.stdout.replace("\n", " ")
+    assert "One run, with flips: left" in shown
+    assert "It helps: log loss -" in shown
+    assert "against the run as it is, on 400 images" in shown
+    said = sl.predict(tmp_path / "new", halves / "images", progress=quiet)
     alone = sl.predict(halves / "left", halves / "images", progress=quiet)
     right = [np.mean(each.predicted_indices() == labels_of(each)) for each in (said, alone)]
     assert right[0] > right[1] + 0.2
@@ -282,16 +285,6 @@ def test_a_look_at_the_test_split_of_a_member_is_one_at_that_of_the_ensemble(
     about["ensemble"]["looks"] = 40
     runs.write_sealed(copy / "run.json", about)
     assert sl.evaluate(copy, progress=sl.Silent()).looks == 41
-
-
-def test_the_command_says_what_it_did(
-    halves: Path, together: sl.Ensemble, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sl, "ensemble", lambda *_, **__: together)
-    done = CliRunner().invoke(app, ["ensemble", str(halves / "left"), str(halves / "right")])
-    assert done.exit_code == 0, done.stderr
-    assert "An ensemble of 2 runs" in done.stdout
-    assert f"Run: {together.run}" in done.stdout.replace("\n", "")
 
 
 def test_the_command_refuses_in_one_line(halves: Path) -> None:
