@@ -98,11 +98,9 @@ def test_only_statistics_that_differ_are_taken_anew() -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_members_of_unlike_size_and_colour_see_what_they_saw_alone(first: int) -> None:
-    large = load_recipe(
-        "basic",
-        changes={"data.image_size": [9, 9], "data.channels": 3, "data.scaling": "none", "data.quality": "best",
-                 "data.background": [0, 0, 0]},
-    )  # fmt: skip
+    data = {"image_size": [9, 9], "channels": 3, "scaling": "none", "quality": "best"}
+    data["background"] = [0, 0, 0]
+    large = load_recipe("basic", changes={f"data.{key}": value for key, value in data.items()})
     recipes = [RECIPE, large] if not first else [large, RECIPE]
     common = composing.common_input(recipes)
     assert (common.data.image_size, common.data.channels) == ((9, 9), 3)
