@@ -98,3 +98,23 @@ def test_models_that_add_nothing_but_noise_are_kept_in_5_of_100_cases_at_most() 
         guesses = [answers(rng.normal(size=120) * 0.5) for _ in range(2)]
         kept += is_kept(np.stack([good, *guesses]), labels, "weighted")
     assert kept <= 3
+
+
+def test_seeds_that_are_wrong_together_are_hardly_ever_kept() -> None:
+    kept = 0
+    for case in range(12):
+        labels = labels_of(150, 300 + case)
+        rng = np.random.default_rng((2, case))
+        evidence = 2 * ((2 * labels - 1) + rng.normal(size=150))
+        # Rounding alone sets them apart; each is as good as the others, and so is any mean.
+        seeds = [answers(evidence + rng.choice([-1e-3, 1e-3], size=150)) for _ in range(3)]
+        kept += is_kept(np.stack(seeds), labels, "best")
+    assert kept <= 1
+
+
+def test_one_model_by_itself_is_itself() -> None:
+    labels = labels_of(60, 6)
+    one = witness(labels, 1.0, 30)[None]
+    found = ensembles.cross_fit(one, one, labels, None, "mean")
+    np.testing.assert_array_equal(found.ensemble, found.single)
+    assert found.weights.tolist() == [1.0]

@@ -29,7 +29,10 @@ def add_to(app: typer.Typer) -> None:
 
 def ensemble(
     runs: Annotated[
-        list[Path], typer.Argument(help="Two runs or more, or a folder of cross-validation.")
+        list[Path],
+        typer.Argument(
+            help="Two runs or more, or a folder of cross-validation; with --tta, one too."
+        ),
     ],
     method: Annotated[
         Method,

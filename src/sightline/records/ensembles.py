@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sightline.records.interval import Interval
@@ -60,3 +62,63 @@ class Ensemble:
 def helps(difference: Interval) -> bool:
     """Say whether a difference in log loss is below zero beyond its noise."""
     return difference.high is not None and difference.high < 0
+
+
+def titled(members: int, method: str, flips: Sequence[str]) -> str:
+    """Return what runs became, e.g. "An ensemble of 3 runs" or "One run, with flips".
+
+    Args:
+        members: How many are in it.
+        method: How they were put together.
+        flips: Axes along which images are mirrored as well.
+    """
+    if members == 1:
+        return "One run, with flips" if flips else "One run"
+    return f"{'A soup' if method == 'soup' else 'An ensemble'} of {members} runs"
+
+
+def in_words(found: Ensemble, unjudged: str = "") -> Iterator[str]:
+    """Yield what is to be known of an ensemble, a sentence each: its members first, then its gain.
+
+    Its `told`, which this makes, is not read.
+
+    Args:
+        found: The ensemble.
+        unjudged: Why it was not judged, if it was not.
+    """
+    inside = [each for each in found.members if each.weight > 0]
+    ways = {
+        "mean": ", the mean of their probabilities",
+        "weighted": ", the mean of their probabilities, with the weights of the least log loss",
+        "greedy": ", the mean of their probabilities, as often as each was chosen",
+        "soup": ", one network with the mean of their weights",
+    }
+    way = ways[found.method] if len(inside) > 1 else ""
+    shown = (f"{Path(each.run).name} ({each.weight:.2f})" for each in inside)
+    title = titled(len(inside), found.method, found.flips)
+    yield f"{title}{way}: {', '.join(shown)}."
+    if left := [Path(each.run).name for each in found.members if each.weight == 0]:
+        yield f"Left out, as they would not help: {', '.join(left)}."
+    if found.flips:
+        yield f"Each image is also seen mirrored ({', '.join(found.flips)})."
+    if found.difference is None:
+        yield f"Its gain is not measured: {unjudged}." if unjudged else "Its gain is not measured."
+        return
+    low, high = found.difference.low, found.difference.high
+    sure = found.difference.note if low is None else f"95 % interval {low:+.4f} to {high:+.4f}"
+    verdict = "It helps" if helps(found.difference) else "It does not help beyond noise"
+    if low is None:
+        verdict = "Whether it helps cannot be said"
+    if len(inside) == 1 and not found.flips and found.difference.value == 0:
+        verdict = "It is that run itself, and does not help"
+    against = "the run as it is"
+    if len(found.members) > 1:
+        against = (
+            f"the best member ({Path(found.best).name} on all images; chosen, like the weights, on "
+            "others than those that judge it)"
+        )
+    of = f" of {found.groups:,} groups" if found.groups else ""
+    yield (
+        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against {against}, on "
+        f"{found.images:,} images{of}."
+    )

@@ -25,6 +25,8 @@ folds      the trainings of that, each a run of its own
 trials     the trainings of a search, each a run of its own
 ensembling ensemble
 members    the runs of an ensemble, and the images that none of them learned from
+soups      what a mean of weights needs
+composites the run folder of an ensemble
 machine    doctor
 cache      what the disk keeps of decoded images
 

@@ -10,6 +10,7 @@ from sightline import runs
 from sightline.errors import DataError
 from sightline.judging import reports
 from sightline.records import MANIFEST_SCHEMA, SPLITS, Evaluation, Interval, rounded
+from sightline.records.ensembles import titled
 from sightline.runs import Run
 
 _FEW = 30  # images of a class, below which its figures say little
@@ -84,8 +85,10 @@ def headline(
         stale: One of each.
     """
     trained = f"{len(run.facts.class_counts)} classes, {run.facts.count:,} images"
-    if run.state == runs.IMPORTED:
+    if run.state == runs.IMPORTED or not run.facts.count:
         trained = f"{len(run.facts.class_counts)} classes, trained elsewhere"
+    if made := run.recipe.ensemble:
+        trained = f"{titled(len(made.members), made.method, made.flips)}: {trained}"
     if not evaluations:
         return f"{trained}. Nothing was evaluated yet: the run is {run.state}."
     judged, outdated = evaluations[0], stale[0]
@@ -105,6 +108,15 @@ def headline(
         f"{_percent(judged, 'balanced_accuracy')} on {judged.count:,} images"
         f"{where}{caution}, {reports.weights_of(judged)}{guess}."
     )
+
+
+def no_curves(run: Run) -> str:
+    """Return why a run of no epochs has no curves, in a sentence."""
+    why = {
+        runs.IMPORTED: "The model was trained elsewhere",
+        runs.COMPOSED: "It was put together from trained runs, whose own reports have theirs",
+    }.get(run.state, "No epoch has finished yet")
+    return f"{why}, so there are no curves."
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -130,17 +142,20 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def data_facts(run: Run) -> list[tuple[str, str]]:
     """Return (name, value) of the images that the run was trained on, without their place."""
     facts, manifest = run.facts, run.manifest
-    if run.state == runs.IMPORTED:
+    if run.state == runs.IMPORTED or not facts.count:
         return [("Images", "not known: the model was trained elsewhere")]
-    rows = [
-        ("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB"),
-        ("Formats", ", ".join(facts.formats)),
-        ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
-        ("Median", f"{facts.height} x {facts.width}"),
-        ("Largest", f"{facts.largest[0]} x {facts.largest[1]}"),
-        ("Colour", "grey" if facts.all_grey else "colour"),
-        ("Largest class over smallest", f"{facts.imbalance:.1f}"),
-    ]
+    rows = [("Images", f"{facts.count:,}, {facts.bytes / 1e6:,.1f} MB")]
+    if facts.formats:  # else nobody looked at them: they were given to judge imported models
+        rows.append(("Formats", ", ".join(facts.formats)))
+        rows.append(("Colour", "grey" if facts.all_grey else "colour"))
+    if facts.height:
+        rows += [
+            ("Smallest", f"{facts.smallest[0]} x {facts.smallest[1]} pixels (height x width)"),
+            ("Median", f"{facts.height} x {facts.width}"),
+            ("Largest", f"{facts.largest[0]} x {facts.largest[1]}"),
+        ]
+    if all(facts.class_counts.values()):
+        rows.append(("Largest class over smallest", f"{facts.imbalance:.1f}"))
     groups = manifest.table["group"]
     if groups.null_count() < len(groups):
         rows.append(("Groups", manifest.groups_in_words()))
@@ -187,6 +202,8 @@ def _limits(run: Run, evaluations: Sequence[Evaluation]) -> Iterator[str]:
     yield f"It knows {known} and nothing else: an image of anything else is put into one of them."
     if run.state != runs.IMPORTED:
         yield from _of_data(run)
+    if run.state == runs.COMPOSED and run.info["ensemble"]["difference"] is None:
+        yield "That it is better than its members was not measured."
     if not evaluations:
         yield "It was not evaluated as it is now, so nothing is known of how good it is."
         return
@@ -249,7 +266,7 @@ def _of_data(run: Run) -> Iterator[str]:
     errors = [finding for finding in run.findings if finding.stands and finding.severity == "error"]
     for finding in errors:
         yield f"The audit found: {finding.title.rstrip('.')}."
-    if run.state != "finished":
+    if run.state not in ("finished", runs.COMPOSED):
         yield f"The training is {run.state}: it did not come to its end."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from sightline import runs
 from sightline.data import images, pictures
-from sightline.errors import DataError
+from sightline.errors import DataError, RunError
 from sightline.judging import reports
 from sightline.records import METHOD_NAMES, Attention, Explanation, Manifest
+from sightline.runs import Run
 from sightline.workflow.looking import Looking
 
 _SMALL = 640  # px of the longer side up to which a picture is a PNG
@@ -144,3 +145,45 @@ class Drawing:
         content = images.encode_png(picture) if is_small else images.encode_jpeg(picture, _QUALITY)
         runs.write_content(path, content)
         self.written[shown] = path
+
+
+def folder_of(run: Run, out: str | Path | None, given: Sequence[str | Path]) -> Path:
+    """Return where the pictures go; the folder is there and can be written to.
+
+    Raises:
+        DataError: Later scans would find them among images.
+        RunError: It cannot be written to.
+    """
+    folder = run.path / "explain" if out is None else Path(out)
+    named = [Path(path).resolve() for path in given if Path(path).is_dir()]
+    # Beside folders of classes, another folder would be one more class.
+    names = run.model["class_names"]
+    among = [each.parent if _holds_classes(each.parent, names) else each for each in named]
+    among += _homes(run)
+    if any(folder.resolve().is_relative_to(each.resolve()) for each in among):
+        raise DataError(
+            f"{folder} lies among the images, where later scans would find the pictures. Name "
+            "another folder (--out)."
+        )
+    try:
+        runs.write_content(folder / ".writable", "")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise RunError(
+            f"cannot write into {folder}: {error.strerror}. Say where the pictures shall go "
+            "(--out)."
+        ) from error
+    return folder
+
+
+def _holds_classes(folder: Path, names: Sequence[str]) -> bool:
+    return sum((folder / name).is_dir() for name in names) > 1
+
+
+def _homes(run: Run) -> list[Path]:
+    """Return the folders of a run's own images; several members' may lie far apart."""
+    if run.state == runs.IMPORTED:
+        return []
+    if run.state != runs.COMPOSED:
+        return [run.manifest.root]
+    return [Path(each) for each in run.info["ensemble"]["roots"]]

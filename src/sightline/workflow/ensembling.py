@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from sightline import runs
 from sightline.data.sources import SourceOptions
 from sightline.data.stream import Stream, StreamConfig
 from sightline.errors import DataError, RecipeError
 from sightline.judging import evaluation
-from sightline.judging.evaluation.resampling import units_of
-from sightline.learning.models import backend
+from sightline.judging.evaluation.resampling import ENOUGH_GROUPS, ENOUGH_RECORDS, units_of
 from sightline.progress import Progress, Shown
-from sightline.recipes import OWN, Recipe, change_recipe, dump_recipe
-from sightline.records import Manifest, Predictions
-from sightline.records.ensembles import Ensemble, Member, helps
-from sightline.runs import Journal, KeptWeights, Run
+from sightline.recipes import Recipe, change_recipe
+from sightline.records import Interval, Manifest, Predictions
+from sightline.records.ensembles import Ensemble, Member, helps, in_words
+from sightline.runs import KeptWeights, Run
 from sightline.search import ensembles
-from sightline.workflow import predicting
+from sightline.workflow import predicting, soups
+from sightline.workflow.composites import Composite, network_of
 from sightline.workflow.data import manifest_of
-from sightline.workflow.members import images_of, members_of
+from sightline.workflow.members import Images, images_of, members_of, unknown_of
 
 if TYPE_CHECKING:
     import keras
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 Method = Literal["best", "mean", "weighted", "greedy", "soup"]
 _METHODS: tuple[str, ...] = get_args(Method)
-_UNFITTED = ("mean", "soup")
-_LEAST = 20  # images, to fit and judge on
-_PASSED = 4096  # training images that batch statistics are taken of
 
 
 def ensemble(
@@ -56,12 +53,13 @@ def ensemble(
     It is fitted and judged on the images that every member validated and none learned from, or on
     `data`; each image by what was fitted on others, the choice of the best member included. It is
     kept where the 95 % interval of the paired difference in log loss leaves out 0. The test split
-    is never looked at. Where no image can judge, as of folds, "mean" and "soup" are kept unjudged,
-    and that is said. Deterministic.
+    is never looked at. Where too few images can judge, as of folds, "mean" without flips is kept
+    unjudged, and that is said: its log loss is never above that of the members' average.
+    Deterministic.
 
     Args:
         members: Two or more finished or imported runs of the same classes, or folders of
-            cross-validation, each of which stands for its folds' runs.
+            cross-validation, each of which stands for its folds' runs. With flips, one is enough.
         method: Of the probabilities "mean", "weighted" (least log loss), "greedy" (forward
             selection) or the "best" of these; "soup" is the mean of the weights of equal networks.
         flips: Also average over mirrored images, along the axes that each member's own
@@ -73,42 +71,53 @@ def ensemble(
         **source: As `scan`, for `data`.
 
     Raises:
-        DataError: There are fewer than two runs, their classes differ, or no image can judge.
-        RecipeError: There is no such method, no member was augmented by flips, or the networks of
-            a soup differ.
-        RunError: A run has no model, did not finish or is damaged; or `out` holds something.
+        DataError: There are too few runs, their classes differ, or too few images can judge.
+        RecipeError: There is no such method, no member was augmented by flips, the networks of a
+            soup differ, or those of several members have layers of the user's own modules.
+        RunError: A run has no model, did not finish or is damaged, folds are missing, or `out`
+            holds something.
         SetupError: No Keras backend is installed.
     """
     if method not in _METHODS:
         raise RecipeError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
     given = [members] if isinstance(members, (str, Path, Run)) else members
-    opened, shown = members_of(given), progress or Shown()
+    opened, shown = members_of(given, least=1 if flips else 2), progress or Shown()
     folder = Path(out) if out is not None else runs.new_run_path("ensemble")
     runs.check_new(folder)
     external = data is not None or any(source.values())
     images = images_of(opened, manifest_of(data, source, learnable=False) if external else None)
-    judges = len(images.of_split("validation"))
-    _refuse_no_judges(judges, method, external=external)
+    short = _shortage(images.judges, external=external)
+    if short and (external or flips or method != "mean"):
+        raise DataError(
+            f"{short} to judge. Give {'more ' * external}labelled images that no run has (--data)"
+            + (
+                "."
+                if external
+                else "; or put them together unjudged: --method mean, without --tta."
+            )
+        )
     work = _Work.of(opened, images, method, shown, flips=flips)
-    if judges:
-        work.judge(shown)
-    if work.difference is not None and not helps(work.difference):
-        return work.outcome("")
-    found = work.outcome(str(folder))
+    if not short:
+        work.judge(shown, external=external)
+        if not helps(work.known_difference()):
+            return work.outcome("")
+    found = work.outcome(str(folder), unjudged=short)
+    model, recipe = work.finished()
     with runs.writing(folder):
-        _write(folder, work, found)
+        Composite(model, recipe, opened, images.whole, found).write(folder)
     return found
 
 
-def _refuse_no_judges(judges: int, method: str, *, external: bool) -> None:
-    if judges >= _LEAST or (not judges and method in _UNFITTED and not external):
-        return
+def _shortage(judges: Manifest, *, external: bool) -> str:
+    """Return why some images are too few to judge; "" where they suffice."""
+    groups = judges.table["group"]
+    count, units = len(judges), groups.drop_nulls().n_unique() + groups.null_count()
     where = "of --data are left" if external else "were validated by every run and learned by none"
-    raise DataError(
-        f"{judges} images {where}, and an ensemble is fitted and judged on {_LEAST} or more. Give "
-        "labelled images that no run has (--data)"
-        + ("." if external or judges else ", or put them together unjudged: --method mean.")
-    )
+    if count < ENOUGH_RECORDS:
+        return f"{count} images {where}, and {ENOUGH_RECORDS} are needed"
+    if units < ENOUGH_GROUPS:
+        return f"{count:,} images of {units} groups {where}, and {ENOUGH_GROUPS} groups are needed"
+    return ""
 
 
 @dataclass(slots=True)
@@ -122,27 +131,36 @@ class _Work:
         inside: What answers within the ensemble: a network each, or the one of a soup.
         images: Of all of them.
         recipe: Of the ensemble, yet without its section.
+        network: What that recipe calls the network.
         method: How; "best" until it is judged.
         weights: (M,) shares.
+        alone: (M,) log losses of the members by themselves; [] until they are judged.
+        best: The folder of the best of them.
+        difference: In log loss, to the best member.
+        count: How many images judged.
+        groups: How many groups were resampled.
+        told: What is to be known of the images that judged.
     """
 
     opened: list[Run]
     kept: list[KeptWeights]
     parts: list[Part]
     inside: list[keras.Model]
-    images: Manifest
+    images: Images
     recipe: Recipe
+    network: str
     method: str
     weights: npt.NDArray[np.float64]
-    alone: list[float]
+    alone: list[float] = field(default_factory=list)
     best: str = ""
-    difference: Any = None
+    difference: Interval | None = None
     count: int = 0
     groups: int = 0
+    told: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, opened: list[Run], images: Manifest, method: str, progress: Progress, *, flips: bool
+        cls, opened: list[Run], images: Images, method: str, progress: Progress, *, flips: bool
     ) -> _Work:
         kept = [run.kept("best") for run in opened]
         for line in (line for each in kept for line in each.told):
@@ -164,35 +182,45 @@ class _Work:
         ]
         recipes, count = [run.recipe for run in opened], len(opened[0].model["class_names"])
         if method == "soup":
-            _refuse_unlike(opened, parts, flips=flips)
+            soups.refuse_unlike(opened, parts, flips=flips)
             whole = predicting.rebuild(opened[0], kept[0], progress)
             soup = composing.Part(whole, opened[0].recipe)
+            differing = composing.unlike_statistics(parts)
             composing.average_weights([soup, *parts[1:]])
-            _mend_statistics(whole, opened[0].recipe, images, progress)
-            inside, recipe = [whole], opened[0].recipe
+            soups.mend_statistics(soup, differing, images.whole, progress)
+            inside, recipe, network = [whole], opened[0].recipe, opened[0].recipe.model.network
         else:
+            network = network_of(opened)
             inside = [
                 composing.member(part, number, recipes, count) for number, part in enumerate(parts)
             ]
             recipe = composing.common_input(recipes)
         equal = np.full(len(opened), 1 / len(opened))
-        return cls(opened, kept, parts, inside, images, recipe, method, equal, [])
+        way = "mean" if len(opened) == 1 and method == "best" else method
+        return cls(opened, kept, parts, inside, images, recipe, network, way, equal)
 
-    def judge(self, progress: Progress) -> None:
-        """Fit it on the validation images, and tell how much better it is than the best member."""
-        first = self.kept[0]
+    def judge(self, progress: Progress, *, external: bool) -> None:
+        """Fit it on the images that judge, and tell how much better it is than the best member.
+
+        Raises:
+            DataError: Too few of them can be read.
+        """
+        first, judges = self.kept[0], self.images.judges
         singles = [
-            _said(part.model, run.recipe, self.images, kept, run, progress)
+            _said(part.model, run.recipe, judges, kept, run, progress)
             for part, run, kept in zip(self.parts, self.opened, self.kept, strict=True)
         ]
-        composed = [
-            _said(model, self.recipe, self.images, first, self.opened[0], progress)
-            for model in self.inside
-        ]
+        composed = singles
+        if not self._says_the_same_inside():
+            composed = [
+                _said(model, self.recipe, judges, first, self.opened[0], progress)
+                for model in self.inside
+            ]
         readable = np.logical_and.reduce(
             [each.table["reason"].is_null().to_numpy() for each in (*singles, *composed)]
         )
-        if readable.sum() < _LEAST:
+        left = dataclasses.replace(judges, table=judges.table.filter(pl.Series(readable)))
+        if _shortage(left, external=external):
             raise DataError(
                 f"{readable.sum()} of {len(readable):,} images that were to judge can be read; "
                 "if they were moved, put them back, or give others (--data)"
@@ -214,9 +242,32 @@ class _Work:
         self.best = str(self.opened[crossed.best].path)
         self.difference = found.differences["log_loss"]
         self.count, self.groups = found.count, found.groups
+        self.told = self.images.told
+        if not external:
+            self.told += (
+                "The best epochs of the runs were chosen on these images: the log losses there are "
+                "optimistic, those of the members as that of the ensemble.",
+            )
 
-    def outcome(self, folder: str) -> Ensemble:
-        """Return what came of it."""
+    def known_difference(self) -> Interval:
+        """Return the difference of what was judged."""
+        assert self.difference is not None, "judged"
+        return self.difference
+
+    def _says_the_same_inside(self) -> bool:
+        """Say whether the networks inside say what the members say by themselves."""
+        from sightline.learning.models import composing
+
+        alike = composing.all_alike([run.recipe for run in self.opened])
+        return self.method != "soup" and alike and not any(part.flips for part in self.parts)
+
+    def outcome(self, folder: str, *, unjudged: str = "") -> Ensemble:
+        """Return what came of it.
+
+        Args:
+            folder: Of the run; "" where none is kept.
+            unjudged: Why it was not judged, if it was not.
+        """
         losses: list[float | None] = [*self.alone] or [None] * len(self.opened)
         members = tuple(
             Member(str(run.path), kept.fingerprint, float(weight), loss)
@@ -229,7 +280,8 @@ class _Work:
             folder, self.method, flips, members, self.best, self.difference, self.count,
             self.groups, (),
         )  # fmt: skip
-        return dataclasses.replace(bare, told=_told(bare))
+        told = (*in_words(bare, unjudged), *self.told, *unknown_of(self.opened))
+        return dataclasses.replace(bare, told=told)
 
     def finished(self) -> tuple[keras.Model, Recipe]:
         """Return the whole network, and the recipe that names its members."""
@@ -248,7 +300,7 @@ class _Work:
         changes: dict[str, Any] = {"name": "ensemble", "ensemble": section, "train.log_to": []}
         if self.method == "soup":
             return self.inside[0], change_recipe(self.recipe, changes)
-        changes |= {"model": {"network": OWN}}
+        changes |= {"model": {"network": self.network}}
         return composing.composed(self.inside, self.weights), change_recipe(self.recipe, changes)
 
 
@@ -256,55 +308,6 @@ def _flips_of(recipe: Recipe) -> tuple[str, ...]:
     augment = recipe.augment
     axes = {"horizontal": augment.horizontal_flip, "vertical": augment.vertical_flip}
     return tuple(name for name, allowed in axes.items() if allowed)
-
-
-def _refuse_unlike(opened: Sequence[Run], parts: Sequence[Part], *, flips: bool) -> None:
-    """Refuse a soup of networks that are not the same."""
-    from sightline.learning.models import composing, forward
-
-    if flips:
-        raise RecipeError("a soup is one network as it was trained, without --tta: leave it out")
-    shapes = [
-        {name: value.shape for name, value in forward.get_weights(each.model).items()}
-        for each in parts
-    ]
-    first = opened[0]
-    for run, each in zip(opened, shapes, strict=True):
-        alike = composing.all_alike([first.recipe, run.recipe])
-        same = run.recipe.model == first.recipe.model and run.network is None
-        if each != shapes[0] or not alike or not same:
-            raise RecipeError(
-                f"{first.path} and {run.path} do not have the same network of a recipe and the "
-                "same pixels, so their weights have no mean: use --method mean"
-            )
-
-
-def _mend_statistics(
-    model: keras.Model, recipe: Recipe, images: Manifest, progress: Progress
-) -> None:
-    """Take batch statistics anew from training images: the mean of several is not theirs."""
-    from sightline.learning.models import composing
-
-    if not composing.has_statistics(model):
-        return
-    if not len(images.of_split("train")):
-        raise DataError(
-            "the networks have batch statistics, which are taken anew from training images, and "
-            "these runs have none: use --method mean"
-        )
-    config = dataclasses.replace(StreamConfig.of(recipe, training=False), shuffle=True)
-    config = config.forgiving(len(images))
-    with (
-        Stream(images, split="train", config=config) as stream,
-        progress.step("batch statistics", min(_PASSED, stream.num_records)) as step,
-    ):
-        batches = []
-        for batch in stream.epoch(0):
-            batches.append(batch.images.astype(np.float32))
-            step.advance(len(batch.rows))
-            if len(batches) * config.batch_size >= _PASSED:
-                break
-        composing.estimate_statistics(model, batches)
 
 
 def _said(
@@ -328,73 +331,3 @@ def _said(
             model, images, stream, class_names=names, kept=kept, on_batch=step.advance
         )
         return Predictions.together(list(parts))
-
-
-def _told(found: Ensemble) -> tuple[str, ...]:
-    inside = [each for each in found.members if each.weight > 0]
-    ways = {
-        "mean": "the mean of their probabilities",
-        "weighted": "the mean of their probabilities, with the weights of the least log loss",
-        "greedy": "the mean of their probabilities, as often as each was chosen",
-        "soup": "one network with the mean of their weights",
-        "best": "their probabilities",
-    }
-    names = ", ".join(f"{Path(each.run).name} ({each.weight:.2f})" for each in inside)
-    told = [f"An ensemble of {len(inside)} runs, {ways[found.method]}: {names}."]
-    if left := [Path(each.run).name for each in found.members if each.weight == 0]:
-        told.append(f"Left out, as they would not help: {', '.join(left)}.")
-    if found.flips:
-        told.append(f"Each image is also seen mirrored ({', '.join(found.flips)}).")
-    if found.difference is None:
-        told.append(
-            "Its gain is not measured: no image was validated by every member and learned by none."
-        )
-        return tuple(told)
-    low, high = found.difference.low, found.difference.high
-    sure = found.difference.note if low is None else f"95 % interval {low:+.4f} to {high:+.4f}"
-    verdict = "It helps" if helps(found.difference) else "It does not help beyond noise"
-    of = f" of {found.groups:,} groups" if found.groups else ""
-    told.append(
-        f"{verdict}: log loss {found.difference.value:+.4f} ({sure}) against the best member by "
-        f"itself ({Path(found.best).name}), on {found.images:,} images{of} that neither was fitted "
-        "on."
-    )
-    return tuple(told)
-
-
-def _write(folder: Path, work: _Work, found: Ensemble) -> None:
-    """Make the run folder beside its place, and put it there in one step."""
-    from sightline.learning.models import forward
-    from sightline.learning.models import kept as networks
-
-    model, recipe = work.finished()
-    names = list(work.opened[0].model["class_names"])
-    network = work.opened[0].network
-    if found.method != "soup":
-        network = networks.content(model, recipe, len(names))
-        model = networks.rebuild(recipe, len(names), network)
-    arrays = forward.get_weights(model)
-    counts = work.images.counts()
-    facts = dataclasses.replace(
-        work.opened[0].facts,
-        count=int(counts["total"].sum()) if len(counts) else 0,
-        class_counts={name: 0 for name in names}
-        | dict(counts.select("label", "total").iter_rows()),
-    )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-        path = runs.create_run(Path(beside) / "run")
-        texts = {"recipe.toml": dump_recipe(recipe), "plan.txt": "\n".join(found.told) + "\n"}
-        kept = {} if network is None else {runs.NETWORK: network}
-        for file, content in (texts | kept).items():
-            runs.write_content(path / file, content)
-        runs.save_manifest(work.images, path / "manifest.parquet")
-        runs.write_best(path, arrays, epoch=0)
-        card = runs.model_card(recipe, names, runs.fingerprint(path, arrays))
-        runs.write_sealed(path / "model.json", card | {"best_epoch": 0, "last_epoch": 0})
-        summary = dataclasses.asdict(forward.summarise(model))
-        about = runs.run_card(recipe, backend.describe(backend.choose()), facts, summary)
-        about["manifest_fingerprint"] = work.images.fingerprint()
-        about["ensemble"] = found.to_dict()
-        Journal(path, about).end(runs.COMPOSED, found.told[0])
-        path.rename(folder)  # in one step: no half run is ever there

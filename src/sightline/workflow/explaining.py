@@ -29,7 +29,7 @@ from sightline.records import (
     Weights,
 )
 from sightline.runs import Run
-from sightline.workflow.drawing import Drawing
+from sightline.workflow.drawing import Drawing, folder_of
 from sightline.workflow.looking import Asked, ExplainOptions, Looking, Method
 
 _SPLIT: Split = "validation"  # the test split is looked at by evaluate alone
@@ -140,7 +140,7 @@ def explain(
         drawn = len(manifest)
     else:
         manifest, drawn = _sampled(opened, chosen.method), _DRAWN
-    folder = _folder(opened, out, given)
+    folder = folder_of(opened, out, given)
     looking = Looking.of(opened, chosen, shown)
     drawing = Drawing(looking, manifest, folder, _first(manifest, drawn))
     if chosen.method == "filters":
@@ -350,39 +350,6 @@ def _first(manifest: Manifest, count: int) -> frozenset[str]:
 
 def _rows(manifest: Manifest, wanted: pl.Expr) -> Manifest:
     return dataclasses.replace(manifest, table=manifest.table.filter(wanted))
-
-
-def _folder(run: Run, out: str | Path | None, given: Sequence[str | Path]) -> Path:
-    """Return where the pictures go; the folder is there and can be written to.
-
-    Raises:
-        DataError: Later scans would find them among images.
-        RunError: It cannot be written to.
-    """
-    folder = run.path / "explain" if out is None else Path(out)
-    named = [Path(path).resolve() for path in given if Path(path).is_dir()]
-    # Beside folders of classes, another folder would be one more class.
-    names = run.model["class_names"]
-    among = [each.parent if _holds_classes(each.parent, names) else each for each in named]
-    among += [] if run.state == runs.IMPORTED else [run.manifest.root]
-    if any(folder.resolve().is_relative_to(each.resolve()) for each in among):
-        raise DataError(
-            f"{folder} lies among the images, where later scans would find the pictures. Name "
-            "another folder (--out)."
-        )
-    try:
-        runs.write_content(folder / ".writable", "")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise RunError(
-            f"cannot write into {folder}: {error.strerror}. Say where the pictures shall go "
-            "(--out)."
-        ) from error
-    return folder
-
-
-def _holds_classes(folder: Path, names: Sequence[str]) -> bool:
-    return sum((folder / name).is_dir() for name in names) > 1
 
 
 def _refuse_nothing_read(drawing: Drawing) -> None:

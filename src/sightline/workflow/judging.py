@@ -273,7 +273,8 @@ def _looks(run: Run, judged: Manifest, predictions: Predictions) -> int:
     if tested.isdisjoint(predictions.table["record_id"]):
         return 0
     before = max((judged.looks for judged in run.evaluations), default=0)
-    return max(runs.note_look(manifest, run.path) or 0, before + 1)
+    of_members = int(run.info.get("ensemble", {}).get("looks", 0))
+    return max(runs.note_look(manifest, run.path) or 0, before + 1, of_members + 1)
 
 
 def _external_name(
@@ -293,9 +294,11 @@ def _refuse_empty_split(manifest: Manifest, split: Split, run: Run) -> None:
             "it on an external set (--data) that it was not trained on."
         )
     if not len(manifest.of_split(split)):
+        own = "" if not len(manifest.of_split("validation")) else (
+            "its validation split (--split validation), or on "
+        )  # fmt: skip
         raise DataError(
-            f"{run.path} has no {split} images. Judge it on its validation split "
-            "(--split validation), or on an external set (--data)."
+            f"{run.path} has no {split} images. Judge it on {own}an external set (--data)."
         )
 
 

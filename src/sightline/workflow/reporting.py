@@ -148,6 +148,7 @@ def _contents(run: Run, progress: Progress) -> reports.ReportContents:
         looks=_looks(run),
         provenance=describing.provenance(run, evaluations),
         limits=describing.limits(run, [each for each, old in judged if not (old and old.former)]),
+        no_curves=describing.no_curves(run),
     )
 
 

@@ -114,6 +114,7 @@ class ReportContents:
         looks: Where the network looks; None where that was not looked at.
         provenance: (name, value) that identify weights, images and versions.
         limits: What the figures do not say, and what the model is not for, a sentence each.
+        no_curves: Why there are none, a sentence, where `history` is empty.
     """
 
     name: str
@@ -139,6 +140,7 @@ class ReportContents:
     looks: Looks | None = None
     provenance: Sequence[tuple[str, str]] = ()
     limits: Sequence[str] = ()
+    no_curves: str = "No epoch has finished yet, so there are no curves."
 
 
 def render(contents: ReportContents) -> str:

@@ -1,4 +1,4 @@
-"""Several networks as one: made of Keras' own layers, so that it is kept like any other.
+"""Several networks as one: of layers and operations that Keras itself keeps in a file and opens.
 
 Each member is a network inside, with its own size, colour and scaling where they are not the same
 for all. The last layer takes the softmax of the logarithm of the mean: that is the mean itself,
@@ -8,7 +8,7 @@ and whoever asks for logits finds some.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -43,7 +43,9 @@ class Part:
 def common_input(recipes: Sequence[Recipe]) -> Recipe:
     """Return the first recipe with [data] that serves all: theirs, where it is the same for all.
 
-    Else images of the largest height and width, in colour if any of them is, as 0..255.
+    Else images of the largest height and width, in colour if any of them is, as 0..255; antialiased
+    where their ways of decoding differ, and on the smallest of unlike backgrounds. So the order of
+    the recipes does not matter.
     """
     first = recipes[0]
     kept = {f"data.{key}": getattr(first.data, key) for key in _PIXELS}
@@ -53,6 +55,9 @@ def common_input(recipes: Sequence[Recipe]) -> Recipe:
         channels = max(int(each.data.channels) for each in recipes)
         kept |= {"data.image_size": [height, width], "data.channels": channels}
         kept |= {"data.scaling": "none", "data.mean": [], "data.std": []}
+        kept["data.background"] = min(each.data.background for each in recipes)
+        if len({each.data.quality for each in recipes}) > 1:
+            kept["data.quality"] = "best"
     exact = all(each.precision == "float32" for each in recipes)
     precision = "float32" if exact else "mixed_bfloat16"
     return change_recipe(first, {**kept, "data.grow": [], "precision": precision})
@@ -122,33 +127,60 @@ def average_weights(parts: Sequence[Part]) -> None:
     forward.set_weights(parts[0].model, mean)
 
 
-def has_statistics(model: keras.Model) -> bool:
-    """Say whether a network has batch statistics, which a mean of weights makes wrong."""
-    return any(_normalisers(model))
+def unlike_statistics(parts: Sequence[Part]) -> list[int]:
+    """Return the places, among layers of BatchNormalization, of those whose statistics differ.
+
+    They are what a mean of weights makes wrong; those of a frozen backbone are the same in all.
+    """
+    every = zip(*(_normalisers(part.model) for part in parts), strict=True)
+    return [place for place, alike in enumerate(every) if not _same_statistics(alike)]
 
 
-def estimate_statistics(model: keras.Model, batches: Iterable[npt.NDArray[np.float32]]) -> None:
-    """Take the batch statistics of a network anew, as the mean over some batches; no dropout.
+def _same_statistics(alike: Sequence[keras.Layer]) -> bool:
+    first, *others = [
+        [
+            keras.ops.convert_to_numpy(each.moving_mean),
+            keras.ops.convert_to_numpy(each.moving_variance),
+        ]
+        for each in alike
+    ]
+    return all(np.array_equal(first, other) for other in others)
+
+
+def estimate_statistics(
+    model: keras.Model, places: Collection[int], batches: Iterable[npt.NDArray[np.float32]]
+) -> int:
+    """Take batch statistics anew, as the mean over all images of some batches; no dropout.
+
+    Returns how many images there were. Layers of BatchNormalization at other places work as they
+    do when a network predicts.
 
     Args:
-        model: Its layers of BatchNormalization are changed, nothing else.
-        batches: (B, H, W, C) each, scaled as in training.
+        model: Its layers of BatchNormalization at these places are changed, nothing else.
+        places: Of `unlike_statistics`.
+        batches: (B, H, W, C) each, scaled as in training; one is held at a time.
     """
     normalisers = list(_normalisers(model))
     dropouts = [each for each in model._flatten_layers() if hasattr(each, "rate")]
-    before = [each.momentum for each in normalisers], [each.rate for each in dropouts]
+    before = [(each, each.momentum, each.trainable) for each in normalisers]
+    rates = [each.rate for each in dropouts]
+    seen = 0
     try:
         for each in dropouts:
             each.rate = 0.0
-        for number, images in enumerate(batches):
+        for place, each in enumerate(normalisers):
+            each.trainable = place in places
+        for images in batches:
             for each in normalisers:
-                each.momentum = number / (number + 1)  # so it is the plain mean of all
+                each.momentum = seen / (seen + len(images))  # so it is the plain mean of all
             model(images, training=True)
+            seen += len(images)
     finally:
-        for each, momentum in zip(normalisers, before[0], strict=True):
-            each.momentum = momentum
-        for each, rate in zip(dropouts, before[1], strict=True):
+        for each, momentum, trainable in before:
+            each.momentum, each.trainable = momentum, trainable
+        for each, rate in zip(dropouts, rates, strict=True):
             each.rate = rate
+    return seen
 
 
 def _normalisers(model: keras.Model) -> Iterable[keras.Layer]:
