@@ -53,6 +53,11 @@ def cv(
 ) -> None:
     """Judge a recipe on every image, by networks that learned from the other folds."""
     sharing.end_with_parent()
+    if sharing.is_worker() and resume is not None:
+        from sightline.workflow.crossvalidating import take_part  # it loads much
+
+        take_part(resume, console.progress(as_json))
+        return
     if out is None and resume is None:
         options.refuse_among_images(data, train, validation, test)
     result = sightline.cv(
@@ -73,7 +78,7 @@ def cv(
         console.show_json(result.to_dict())
     else:
         _show(result)
-    if result.failed and not sharing.is_worker():
+    if result.failed:
         raise typer.Exit(console.WRONG_USE)
 
 
@@ -87,6 +92,9 @@ def _show(result: CrossValidation) -> None:
         ["metric", "mean", "± between folds", "95 % of the mean", "all images", "95 %"],
         [_row(name, spread) for name, spread in result.metrics.items()],
     )
+    if result.leak_allowed:
+        console.show("Given folds that may share groups or copies were allowed (--allow-leak): the "
+                     "figures may look better than they are.")  # fmt: skip
     for fold in result.failed:
         console.show(f"{fold.name} failed: {fold.reason}")
     if result.failed:
@@ -99,7 +107,7 @@ def _row(name: str, spread: Spread) -> list[str]:
     pooled = spread.pooled
     return [
         name,
-        rounded(spread.mean),
+        f"{rounded(spread.mean)}{f' ({spread.lacking})' if spread.lacking else ''}",
         rounded(spread.deviation),
         _edges(spread.interval),
         rounded(pooled.value if pooled else None),
