@@ -43,6 +43,8 @@ def table(make_photos: MakePhotos, tmp_path_factory: pytest.TempPathFactory) -> 
             "side": ["test" if number % 24 < 4 else "train" for number in range(48)],
             "one": [3] * 48,
             "torn": [number % 2 for number in range(48)],
+            "whole": [number // 4 % 2 for number in range(48)],
+            "apart": [number // 24 for number in range(48)],
         }
     ).write_csv(folder / "labels.csv")
     return folder / "labels.csv"
@@ -179,6 +181,7 @@ def test_going_on_with_a_finished_one_trains_nothing(judged: sl.CrossValidation)
         ({"fold_col": "one"}, sl.DataError, "are in fold 3, so none is left"),
         ({"fold_col": "torn"}, sl.DataError, "the folds of .* leak"),
         ({"fold_col": "torn", "repeats": 2}, sl.RecipeError, "came with folds"),
+        ({"fold_col": "apart"}, sl.DataError, "class 'dark' of .* is in fold 0 alone"),
         ({"recipe": "magic"}, sl.RecipeError, "there is no recipe 'magic'"),
         ({"changes": ["data.validation=0"]}, sl.DataError, "Set data.validation above 0"),
     ],
@@ -201,6 +204,8 @@ def test_what_is_no_cross_validation_cannot_be_gone_on_with(
     for words, said in (
         (["--resume", str(tmp_path)], "holds no cross-validation"),
         (["--resume", judged.folder, "--folds", "3"], "folds cannot be given as well"),
+        (["--resume", judged.folder, "--allow-leak"], "allow_leak cannot be given as well"),
+        (["--resume", judged.folder, "--no-cache"], "cache cannot be given as well"),
     ):
         done = CliRunner().invoke(app, ["cv", *words])
         assert done.exit_code == 2
@@ -235,9 +240,7 @@ def test_killed_in_a_fold_it_goes_on_and_ends_as_if_it_had_not_been(
 def test_a_fold_that_fails_is_told_and_tried_again(
     judged: sl.CrossValidation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shutil.copytree(judged.folder, tmp_path / "cv")
-    shutil.rmtree(folder / "folds" / "r0-f1")
-    (folder / "folds" / "r0-f1.json").unlink()
+    folder = without_the_second(judged, tmp_path / "cv")
 
     def fails(*_: object, **__: object) -> None:
         raise sl.RunError("the objective became nan")
@@ -256,6 +259,114 @@ def test_a_fold_that_fails_is_told_and_tried_again(
     shown = json.loads(ended.stdout)
     assert [fold["state"] for fold in shown["folds"]] == ["finished", "finished"]
     assert shown["metrics"] == json.loads(json.dumps(judged.to_dict()["metrics"]))
+
+
+def without_the_second(judged: sl.CrossValidation, folder: Path) -> Path:
+    shutil.copytree(judged.folder, folder)
+    shutil.rmtree(folder / "folds" / "r0-f1")
+    (folder / "folds" / "r0-f1.json").unlink()
+    return folder
+
+
+def test_an_error_of_the_framework_fails_one_fold_and_a_full_disk_none(
+    judged: sl.CrossValidation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = without_the_second(judged, tmp_path / "cv")
+
+    def raises(error: Exception, cause: Exception | None = None) -> Callable[..., None]:
+        def fails(*_: object, **__: object) -> None:
+            raise error from cause
+
+        return fails
+
+    full = raises(sl.RunError("the disk is full"), OSError(28, "No space left on device"))
+    monkeypatch.setattr(folds, "carry_out", full)
+    with pytest.raises(sl.RunError, match="the disk is full"):
+        sl.cv(resume=folder, progress=sl.Silent())
+    assert not (folder / "folds" / "r0-f1.json").exists()
+    monkeypatch.setattr(folds, "carry_out", raises(ValueError("out of memory\nmuch more")))
+    assert (
+        sl.cv(resume=folder, progress=sl.Silent()).failed[0].reason == "ValueError: out of memory"
+    )
+
+
+def test_killed_before_a_fold_was_told_it_is_not_trained_again(
+    judged: sl.CrossValidation, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(judged.folder, tmp_path / "cv")
+    (folder / "folds" / "r0-f1.json").unlink()
+    run = folder / "folds" / "r0-f1"
+    (run / "evaluation.json").unlink()
+    before = (run / "history.jsonl").read_bytes(), (run / "run.json").read_bytes()
+    again = sl.cv(resume=folder, progress=sl.Silent())
+    assert again.metrics == judged.metrics
+    assert ((run / "history.jsonl").read_bytes(), (run / "run.json").read_bytes()) == before
+
+
+def test_a_fold_of_another_recipe_is_not_counted(
+    judged: sl.CrossValidation, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(judged.folder, tmp_path / "cv")
+    (folder / "folds" / "r0-f1.json").unlink()
+    sl.train(
+        resume=folder / "folds" / "r0-f1", changes={"train.epochs": 3}, only_train=True,
+        progress=sl.Silent(),
+    )  # fmt: skip
+    (fold,) = sl.cv(resume=folder, progress=sl.Silent()).failed
+    assert "is of train.epochs=3, and the cross-validation is of train.epochs=2" in fold.reason
+
+
+def test_given_folds_are_taken_and_nothing_is_chosen_where_nothing_is_asked(
+    source: dict[str, Any], quick: Settings, tmp_path: Path
+) -> None:
+    plain = {"train.epochs": 1, "train.best": "epoch", "stop.patience": 0, "data.validation": 0}
+    result = sl.cv(
+        recipe="basic", changes={**quick, **plain}, fold_col="whole", out=tmp_path / "cv",
+        progress=sl.Silent(), **source,
+    )  # fmt: skip
+    assert result.given
+    assert [(fold.fold, fold.count, fold.num_validation) for fold in result.folds] == [
+        (0, 24, 0), (1, 24, 0),
+    ]  # fmt: skip
+    assert "chose a fold's weights" not in (tmp_path / "cv" / "cv.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["worker", "parent", "interrupted"])
+def test_workers_train_each_fold_once_whoever_ends(
+    killed: str, source: dict[str, Any], quick: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cv"
+    words = ["--labels", str(source["labels"]), "--path-col", "file", "--label-col", "is",
+             "--group-col", "who", "--folds", "3", "--recipe", "basic", "--workers", "2",
+             "--out", str(folder)]  # fmt: skip
+    words += [word for key, value in quick.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "sightline", "cv"]
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen([*command, *words], stderr=said, stdout=said)
+    while not list(folder.glob("folds/*/run.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(child) for child in listed
+               if str(folder).encode() in Path(f"/proc/{child}/cmdline").read_bytes()]  # fmt: skip
+    assert len(workers) == 2
+    if killed == "worker":
+        os.kill(workers[0], signal.SIGKILL)
+        assert process.wait(300) == 0
+        assert "worker 1 ended with -9" in (tmp_path / "said").read_text().replace("\n", " ")
+    else:
+        os.kill(process.pid, signal.SIGKILL if killed == "parent" else signal.SIGINT)
+        assert process.wait(300) == (-signal.SIGKILL if killed == "parent" else 130)
+        until = time.monotonic() + 120
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert subprocess.run([*command, "--resume", str(folder)], check=False).returncode == 0
+    found = pl.read_parquet(folder / "predictions.parquet")
+    assert len(found) == found["record_id"].n_unique() == 48
+    for history in folder.glob("folds/*/history.jsonl"):
+        assert len(history.read_text().splitlines()) == 2
 
 
 @pytest.mark.slow

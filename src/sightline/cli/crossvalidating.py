@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -52,29 +55,51 @@ def cv(
     as_json: options.Json = False,
 ) -> None:
     """Judge a recipe on every image, by networks that learned from the other folds."""
-    sharing.end_with_parent()
+    if sharing.is_worker() and resume is not None:
+        _take_part(resume, as_json)
+        return
     if out is None and resume is None:
         options.refuse_among_images(data, train, validation, test)
-    result = sightline.cv(
-        data,
-        recipe=recipe,
-        changes=changes or (),
-        folds=folds,
-        repeats=repeats,
-        workers=workers,
-        out=out,
-        resume=resume,
-        cache=cache,
-        allow_leak=allow_leak,
-        progress=console.progress(as_json),
-        **options.source_options(locals()),
-    )
+    with _telling_sigterm():
+        result = sightline.cv(
+            data,
+            recipe=recipe,
+            changes=changes or (),
+            folds=folds,
+            repeats=repeats,
+            workers=workers,
+            out=out,
+            resume=resume,
+            cache=cache,
+            allow_leak=allow_leak,
+            progress=console.progress(as_json),
+            **options.source_options(locals()),
+        )
     if as_json:
         console.show_json(result.to_dict())
     else:
         _show(result)
-    if result.failed and not sharing.is_worker():
+    if result.failed:
         raise typer.Exit(console.WRONG_USE)
+
+
+def _take_part(folder: Path, as_json: bool) -> None:
+    """Work for the process that started this one, and end with it."""
+    from sightline.workflow.crossvalidating import take_part  # it loads much
+
+    sharing.end_with_parent()
+    take_part(folder, console.progress(as_json))
+
+
+@contextmanager
+def _telling_sigterm() -> Iterator[None]:
+    """Leave with 143 where SIGTERM ended a fold, as a training does."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        if stopped.args == (signal.SIGTERM,):
+            raise typer.Exit(128 + signal.SIGTERM) from None
+        raise
 
 
 def _show(result: CrossValidation) -> None:
@@ -87,6 +112,9 @@ def _show(result: CrossValidation) -> None:
         ["metric", "mean", "± between folds", "95 % of the mean", "all images", "95 %"],
         [_row(name, spread) for name, spread in result.metrics.items()],
     )
+    if result.leak_allowed:
+        console.show("Given folds that may share groups or copies were allowed (--allow-leak): the "
+                     "figures may look better than they are.")  # fmt: skip
     for fold in result.failed:
         console.show(f"{fold.name} failed: {fold.reason}")
     if result.failed:
@@ -99,7 +127,7 @@ def _row(name: str, spread: Spread) -> list[str]:
     pooled = spread.pooled
     return [
         name,
-        rounded(spread.mean),
+        f"{rounded(spread.mean)}{f' ({spread.lacking})' if spread.lacking else ''}",
         rounded(spread.deviation),
         _edges(spread.interval),
         rounded(pooled.value if pooled else None),

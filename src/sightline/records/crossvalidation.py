@@ -61,8 +61,9 @@ class Spread:
         values: Of each finished fold, in their order; None where it is not defined.
         mean: Of those that are defined; None without any.
         deviation: Standard deviation between them (n - 1); None of fewer than two.
-        interval: 95 %, of the mean over folds: what another cross-validation of such images with
-            this recipe may come to. Its value is the mean; None without any.
+        interval: 95 %, of the figure to be expected on new images of a network that this recipe
+            trains on as many images as a fold's learned from. Its value is the mean; None
+            without any.
         pooled: The figure of all out-of-fold predictions together, with the 95 % interval that
             `evaluate` gives; of several repeats the means. None where it is not defined.
     """
@@ -72,6 +73,12 @@ class Spread:
     deviation: float | None
     interval: Interval | None
     pooled: Interval | None
+
+    @property
+    def lacking(self) -> str:
+        """How many folds the mean is of, where the figure is not defined in all: "2 of 3 folds"."""
+        known = sum(value is not None for value in self.values)
+        return f"{known} of {len(self.values)} folds" if known < len(self.values) else ""
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spread:

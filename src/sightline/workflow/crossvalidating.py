@@ -14,7 +14,7 @@ import polars as pl
 
 from sightline import runs
 from sightline.data.sources import SourceOptions
-from sightline.errors import RecipeError, RunError
+from sightline.errors import RecipeError, RunError, SightlineError
 from sightline.judging import evaluation, reports
 from sightline.progress import Progress, Shown
 from sightline.recipes import Recipe, dump_recipe, load_recipe
@@ -24,11 +24,14 @@ from sightline.records.parquet import write_parquet
 from sightline.workflow import gate, sharing
 from sightline.workflow.auditing import audit
 from sightline.workflow.data import manifest_of
-from sightline.workflow.folds import Asked, Dealt, Folds, in_words, pool_of
+from sightline.workflow.dealing import Asked, Dealt, pool_of
+from sightline.workflow.folds import Folds, in_words
+from sightline.workflow.training import refuse_ensemble
 
 _ABOUT = "cv.json"
 _PAUSE = 0.5  # s, between looks at what the workers have finished
 _SOURCE = "out-of-fold"
+_VERSION = 1  # of what is written beside the folds
 
 
 def cv(
@@ -87,61 +90,97 @@ def cv(
     shown = progress or Shown()
     if workers < 1:
         raise RecipeError(f"workers must be 1 or more, got {workers}")
+    if workers > 1:
+        sharing.leave_room()
     if resume is not None:
         given = {"data": data, "recipe": recipe, "changes": changes, "folds": folds, "out": out}
-        _refuse_beside_resume({**given, "repeats": repeats - 1, **source})
+        also = {"repeats": repeats - 1, "cache": not cache, "allow_leak": allow_leak}
+        _refuse_beside_resume({**given, **also, **source})
         work = _again(Path(resume), shown)
     else:
         chosen = load_recipe(recipe or "auto", changes)
+        refuse_ensemble(chosen)
+        runs.refuse_missing(chosen.train.log_to)
         gate.refuse_missing_weights(chosen)
-        path = Path(out) if out is not None else runs.new_run_path("cv")
-        runs.check_new(path)
+        path = Path(out) if out is not None else None
+        runs.check_new(path or runs.new_run_path("cv"))
         pool = pool_of(manifest_of(data, source))
         asked = Asked.of(pool, folds, repeats, cache=cache, allow_leak=allow_leak)
         work = _begun(path, chosen, pool, asked, shown)
-    if not sharing.is_worker():
-        work.forget_failed()
+    work.forget_failed()
     try:
         if workers > 1:
             _side_by_side(work, workers, shown)
         done = work.all()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SightlineError, OSError):
         shown.say(f"What was done is kept. Go on: sightline cv --resume {work.folder}")
         raise
     return _summed_up(work, done)
 
 
-def _begun(path: Path, chosen: Recipe, pool: Manifest, asked: Asked, progress: Progress) -> Folds:
+def take_part(folder: Path, progress: Progress) -> None:
+    """Train folds of a cross-validation beside the process that began it, until none is left.
+
+    Raises:
+        RunError: As `cv`.
+    """
+    _again(folder, progress).all()
+
+
+def _begun(
+    out: Path | None, chosen: Recipe, pool: Manifest, asked: Asked, progress: Progress
+) -> Folds:
     """Return a new cross-validation, with all written that it goes on with wherever it is cut off.
 
     Raises:
         DataError: The images cannot be used, or divided so.
         RecipeError: The recipe does not fit them.
+        RunError: Another process took the folder meanwhile.
     """
     audited = audit(pool, mute=chosen.audit.mute, progress=progress)
     gate.refuse_unreadable(audited)
     dealt = Dealt(audited.manifest, asked, chosen.seed)
-    dealt.refuse_unfit(chosen.data.validation)
-    draft = Folds(path, chosen, dealt, progress)
+    dealt.refuse_unfit(chosen.data.validation, needed=chosen.needs_validation)
+    draft = Folds(out or Path(), chosen, dealt, progress, audited=audited)
     resolved = draft.resolved()
     progress.say("The first fold (its test images are the fold); the others are planned alike:")
     for sentence in draft.first.sentences:
         progress.say(sentence)
-    recipe, kept = dump_recipe(resolved), dealt.of_repeat(0)
-    runs.make_folder(path / "folds")
+    recipe, folded = dump_recipe(resolved), dealt.of_repeat(0)
+    # Without the sides that go with fold 0: nobody uses them, and an audit would tell of them.
+    kept = folded.with_splits(pl.Series("split", [None] * len(folded.table), pl.String))
+    path = _made(out)
     runs.write_content(path / "recipe.toml", recipe)
     runs.save_manifest(kept, path / "manifest.parquet")
     about = {
-        "format_version": 1,
+        "format_version": _VERSION,
         **dataclasses.asdict(asked),
         "recipe": _digest(recipe),
         "manifest": _identity(kept),
     }
     runs.write_sealed(path / _ABOUT, about)
     progress.say(f"{len(dealt.names())} folds are trained; they are kept in {path}")
-    again = Folds(path, load_recipe(path / "recipe.toml"), dealt, progress)
-    again.__dict__.update(audited=draft.audited, first=draft.first)  # not looked at twice
-    return again
+    recipe_kept = load_recipe(path / "recipe.toml")
+    return Folds(path, recipe_kept, dealt, progress, audited=audited, first=draft.first)
+
+
+def _made(out: Path | None) -> Path:
+    """Return a new folder with a place for the folds, which no other process can have as well.
+
+    Raises:
+        RunError: `out` holds something by now, or cannot be made.
+    """
+    while True:
+        path = runs.create_run(out or runs.new_run_path("cv"))
+        try:
+            (path / "folds").mkdir()
+        except FileExistsError:
+            if out is not None:
+                raise RunError(
+                    f"{path} was taken by another process meanwhile. Give another folder with --out"
+                ) from None
+        else:
+            return path
 
 
 def _again(path: Path, progress: Progress) -> Folds:
@@ -151,13 +190,20 @@ def _again(path: Path, progress: Progress) -> Folds:
         RunError: There is none, or it is damaged, or not what was begun.
     """
     if not (path / _ABOUT).exists():
-        raise RunError(
-            f"{path} holds no cross-validation to go on with. Begin one: sightline cv DATA"
-        )
+        told = f"{path} holds no cross-validation to go on with"
+        if (path / "folds").is_dir():
+            told += ": it was cut off before its first fold. Remove that folder and begin anew"
+        raise RunError(f"{told}. Begin one: sightline cv DATA")
     about = runs.read_json(path / _ABOUT)
+    if about["format_version"] != _VERSION:
+        raise RunError(
+            f"{path} was begun by another version of Sightline (format {about['format_version']}, "
+            f"and this one knows {_VERSION}). Go on with that one, or begin anew elsewhere."
+        )
     manifest = Manifest.load(path / "manifest.parquet")
     recipe = load_recipe(path / "recipe.toml")
-    now = {"recipe": _digest(dump_recipe(recipe)), "manifest": _identity(manifest)}
+    text = (path / "recipe.toml").read_text("utf-8")  # as it is: a newer version may add keys
+    now = {"recipe": _digest(text), "manifest": _identity(manifest)}
     if other := [name for name, value in now.items() if about[name] != value]:
         raise RunError(
             f"the {' and the '.join(other)} of {path} are not those that it began with, so its "
@@ -228,7 +274,7 @@ def _summed_up(work: Folds, folds: Sequence[Fold]) -> CrossValidation:
         num_folds=len(folds) // asked.repeats,
         repeats=asked.repeats,
         given=not asked.folds,
-        count=int(work.dealt.of_repeat(0).table["fold"].count()),
+        count=work.dealt.count(),
         folds=tuple(folds),
         metrics=metrics,
         classes=classes,
@@ -242,10 +288,7 @@ def _summed_up(work: Folds, folds: Sequence[Fold]) -> CrossValidation:
 def _keep(
     folder: Path, result: CrossValidation, pooled: Sequence[Evaluation], predictions: pl.DataFrame
 ) -> None:
-    """Write the whole, in place of what fewer folds came to.
-
-    Workers write it too, and equal folds make equal files.
-    """
+    """Write the whole, in place of what fewer folds came to."""
     about = {"source": _SOURCE}
     runs.write_atomically(
         folder / "predictions.parquet", lambda path: write_parquet(predictions, path, about)

@@ -3,185 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from sightline import runs
-from sightline.data import splits
-from sightline.errors import DataError, RecipeError, RunError
+from sightline.errors import RunError
 from sightline.learning.models import backend
 from sightline.progress import Progress, Step
-from sightline.recipes import Recipe, change_recipe
-from sightline.records import Audit, Evaluation, Manifest
+from sightline.recipes import Recipe, change_recipe, flat
+from sightline.records import Audit, Evaluation
 from sightline.records.crossvalidation import Fold
 from sightline.runs import Logged, Run
 from sightline.workflow import sharing
 from sightline.workflow.auditing import audit
+from sightline.workflow.dealing import Dealt
+from sightline.workflow.failures import is_of_the_machine, reason_of
 from sightline.workflow.training import carry_out, judge, planned, train
 
 if TYPE_CHECKING:
     from sightline.learning.planning import Plan
 
-USUAL = 5  # folds, where nothing else is said
 _MEASURED = ("data.mean", "data.std")  # on training images, so anew in each fold
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How the images are divided, and what holds for every fold.
-
-    Attributes:
-        folds: How many; 0 for those that the images came with.
-        repeats: How often they are dealt.
-        cache: Keep decoded images on disk.
-        allow_leak: Go on with given folds that share groups or copies.
-    """
-
-    folds: int
-    repeats: int = 1
-    cache: bool = True
-    allow_leak: bool = False
-
-    @classmethod
-    def of(
-        cls, manifest: Manifest, folds: int | None, repeats: int, *, cache: bool, allow_leak: bool
-    ) -> Asked:
-        """Return what is asked of these images.
-
-        Raises:
-            RecipeError: A number is out of range, or given folds are to be repeated.
-        """
-        for name, value, least in (("folds", folds, 2), ("repeats", repeats, 1)):
-            if value is not None and value < least:
-                raise RecipeError(f"{name} must be {least} or more, got {value}")
-        if folds is None:
-            folds = 0 if manifest.table["fold"].count() else USUAL
-        if not folds and repeats > 1:
-            raise RecipeError(
-                f"the images came with folds, which are the same however often: {repeats} repeats "
-                "need others. Say how many (--folds 5), or leave --repeats out."
-            )
-        return cls(folds, repeats, cache, allow_leak)
-
-
-def pool_of(manifest: Manifest) -> Manifest:
-    """Return the images that are divided into folds: train and validation, or all without splits.
-
-    Test and external images are not in it: nothing of them is read.
-
-    Raises:
-        DataError: There are none.
-    """
-    split = pl.col("split")
-    given = manifest.table["split"].is_in(["train", "validation"]).any()
-    rows = split.is_in(["train", "validation"]) if given else split.is_null()
-    table = manifest.table.filter(rows).with_columns(split=pl.lit(None, dtype=pl.String))
-    if not len(table):
-        raise DataError(
-            f"{manifest.root} has neither train nor validation images, which are what is divided "
-            "into folds. Test and external images stay apart."
-        )
-    return dataclasses.replace(manifest, table=table)
-
-
-@dataclass(slots=True)
-class Dealt:
-    """The images of a pool in folds.
-
-    Attributes:
-        manifest: The pool.
-        asked: How it is divided.
-        seed: Of the folds.
-    """
-
-    manifest: Manifest
-    asked: Asked
-    seed: int
-
-    def names(self) -> dict[str, tuple[int, int]]:
-        """Return the name of each fold to its repeat and number, in order."""
-        numbers = range(self.asked.folds)
-        if not self.asked.folds:
-            numbers = sorted(self.manifest.table["fold"].drop_nulls().unique())  # type: ignore[assignment]
-        return {
-            f"r{repeat}-f{fold}": (repeat, fold)
-            for repeat in range(self.asked.repeats)
-            for fold in numbers
-        }
-
-    def of_repeat(self, repeat: int) -> Manifest:
-        """Return the pool with its folds.
-
-        Raises:
-            DataError: There cannot be so many.
-        """
-        if not self.asked.folds:
-            return self.manifest
-        return splits.assign_folds(self.manifest, self.asked.folds, seed=self.seed, repeat=repeat)
-
-    def sides(self, repeat: int, fold: int, validation: float) -> Manifest:
-        """Return the pool with one fold as test, and validation out of the others.
-
-        Raises:
-            DataError: They cannot be divided so.
-        """
-        folded, number = self.of_repeat(repeat), pl.col("fold")
-        split = folded.table.select(
-            pl.when(number == fold)
-            .then(pl.lit("test"))
-            .when(number.is_not_null())
-            .then(pl.lit("train"))
-        ).to_series()
-        shares = splits.SplitShares(validation=validation, test=0)
-        return splits.complete(folded.with_splits(split), shares, seed=self.seed + repeat)
-
-    def refuse_unfit(self, validation: float) -> None:
-        """Refuse folds that cannot be used, before anything is trained.
-
-        Raises:
-            DataError: There are fewer than two, images without one, or what belongs together is in
-                several and that was not allowed; or there is nothing to choose weights by.
-        """
-        root = self.manifest.root
-        if not validation:
-            raise DataError(
-                "the best weights of each fold are chosen on images out of the other folds, and "
-                "the recipe takes a share of 0 for them. Set data.validation above 0."
-            )
-        if self.asked.folds:
-            return self._refuse_too_many()
-        usable = self.manifest.table.filter(pl.col("status").ne_missing("quarantined"))
-        without = usable.filter(pl.col("fold").is_null())["record_id"]
-        if len(without):
-            raise DataError(
-                f"{len(without):,} of {len(usable):,} images of {root} have no fold, first "
-                f"{without[0]}. Fill in the fold column, or have all dealt anew (--folds 5)."
-            )
-        names = self.names()
-        if len(names) < 2:
-            raise DataError(
-                f"all images of {root} are in fold {usable['fold'][0]}, so none is left to learn "
-                "from. Have folds dealt (--folds 5)."
-            )
-        for place in names.values():
-            crossing = splits.leaks(self.sides(*place, validation))
-            if crossing and not self.asked.allow_leak:
-                raise DataError(
-                    f"the folds of {root} leak: of fold {place[1]} and the others, "
-                    f"{' '.join(crossing.in_words())} Figures would look better than they are. "
-                    "Have folds dealt that keep those together (--folds 5), or go on all the same "
-                    "(--allow-leak)."
-                )
-        return None
-
-    def _refuse_too_many(self) -> None:
-        for repeat in range(self.asked.repeats):
-            self.of_repeat(repeat)
+_ALONE = " To go on from there, "  # what a training that diverged advises
+_OF_A_FOLD = {"seed", *_MEASURED}
 
 
 class Folds:
@@ -196,9 +43,22 @@ class Folds:
         progress: Where lines and bars go.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, dealt: Dealt, progress: Progress) -> None:
-        """Remember what is to be done; train nothing yet."""
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        dealt: Dealt,
+        progress: Progress,
+        *,
+        audited: Audit | None = None,
+        first: Plan | None = None,
+    ) -> None:
+        """Remember what is to be done, and what is known already; train nothing yet."""
         self.folder, self.recipe, self.dealt, self.progress = folder, recipe, dealt, progress
+        if audited is not None:
+            self.audited = audited
+        if first is not None:
+            self.first = first
 
     def all(self) -> list[Fold]:
         """Return what came of every fold, in order; what another process is at is waited for."""
@@ -236,6 +96,7 @@ class Folds:
         path, asked, shown = self._place / name, self.dealt.asked, _Bars(self.progress, name)
         try:
             if (path / "run.json").exists():
+                self._refuse_another(runs.open_run(path), name)
                 run = train(
                     resume=path, cache=asked.cache, allow_leak=asked.allow_leak, progress=shown
                 )
@@ -247,11 +108,32 @@ class Folds:
                 if run.state == "finished":
                     log = Logged(shown, path / "run.log")
                     judge(run, log, allow_leak=asked.allow_leak)
-        except (DataError, RecipeError, RunError) as error:
-            return Fold(name, *self.dealt.names()[name], "failed", str(error))
+        except Exception as error:
+            if is_of_the_machine(error):
+                raise
+            # A training alone would go on with another rate; a fold of another recipe is none.
+            why = reason_of(error).partition(_ALONE)[0]
+            return Fold(name, *self.dealt.names()[name], "failed", why)
         if run.state != "finished":
-            raise KeyboardInterrupt  # it stays, and goes on with the others
+            raise KeyboardInterrupt(
+                run.info.get("signal") or signal.SIGINT
+            )  # it stays, and goes on with the others
         return _told(name, self.dealt.names()[name], run)
+
+    def _refuse_another(self, run: Run, name: str) -> None:
+        """Refuse the run of a fold whose recipe was changed since, beside the others' figures.
+
+        Raises:
+            RunError: The message names what differs.
+        """
+        asked, own = flat(self.recipe), flat(run.recipe)
+        for key in sorted((asked.keys() | own.keys()) - _OF_A_FOLD):
+            if own.get(key) != asked.get(key):
+                raise RunError(
+                    f"{run.path} is of {key}={own.get(key)}, and the cross-validation is of "
+                    f"{key}={asked.get(key)}. Remove that folder and go on, so that {name} is "
+                    "trained anew; for another recipe begin another cross-validation."
+                )
 
     @cached_property
     def audited(self) -> Audit:

@@ -74,6 +74,7 @@ def workers(arguments: Sequence[str], count: int, logs: Path) -> Iterator[list[W
         count: Processes.
         logs: Folder in which each keeps what it says: `worker-1.log` ...
     """
+    leave_room()
     started: list[Worker] = []
     try:
         started.extend(Worker.started(arguments, each, count, logs) for each in range(count))
@@ -150,6 +151,17 @@ def _with_threads(count: int) -> Mapping[str, str]:
     return {**os.environ, **given, _PARENT: str(os.getpid())}
 
 
+def leave_room() -> None:
+    """Have this process and its workers take of a GPU's memory what they need, and no more.
+
+    To be called before a backend is loaded: one that is has taken the whole.
+    """
+    from sightline.learning.models import backend  # the command line starts sooner without it
+
+    for name, value in backend.SHARED_GPU.items():
+        os.environ.setdefault(name, value)
+
+
 def is_worker() -> bool:
     """Say whether this process works for another one, which brings things to their end."""
     return os.environ.get(_PARENT) == str(os.getppid())
@@ -158,6 +170,8 @@ def is_worker() -> bool:
 def end_with_parent() -> None:
     """End this process as Ctrl-C does, once the one that it works for is gone; else do nothing."""
     if is_worker():
+        # A shell's & has SIGINT ignored, and processes inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 

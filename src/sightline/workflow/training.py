@@ -110,7 +110,7 @@ def train(
             _say_stale(run, log)
         return run
     chosen = load_recipe(recipe or "auto", changes)
-    _refuse_ensemble(chosen)
+    refuse_ensemble(chosen)
     if model is not None:
         _refuse_another_network(changes)
     runs.refuse_missing(chosen.train.log_to)
@@ -162,7 +162,12 @@ def carry_out(
     return runs.open_run(path)
 
 
-def _refuse_ensemble(recipe: Recipe) -> None:
+def refuse_ensemble(recipe: Recipe) -> None:
+    """Refuse a recipe that was put together from trained runs.
+
+    Raises:
+        RecipeError: It has a section [ensemble].
+    """
     if recipe.ensemble is not None:
         names = ", ".join(member.run for member in recipe.ensemble.members)
         raise RecipeError(

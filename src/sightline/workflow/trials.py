@@ -15,7 +15,7 @@ import polars as pl
 
 from sightline import runs
 from sightline.data import splits
-from sightline.errors import DataError, SetupError, SightlineError
+from sightline.errors import DataError
 from sightline.judging import diagnosis
 from sightline.learning.models import backend
 from sightline.progress import Silent
@@ -26,6 +26,7 @@ from sightline.runs import Run
 from sightline.search import FOLDS
 from sightline.workflow import sharing
 from sightline.workflow.diagnosing import facts_of_run
+from sightline.workflow.failures import is_of_the_machine, reason_of
 from sightline.workflow.resuming import resume
 from sightline.workflow.training import carry_out
 
@@ -163,10 +164,10 @@ class Trials:
                     path, plan, self.audited, callbacks=[watching], progress=Silent()
                 )  # fmt: skip
         except Exception as error:
-            if _is_of_the_machine(error):
+            if is_of_the_machine(error):
                 raise
             seconds = time.perf_counter() - begun
-            return Trial(spec, "failed", _reason(error), seconds=seconds, run=spec.key)
+            return Trial(spec, "failed", reason_of(error), seconds=seconds, run=spec.key)
         if run.state != "finished":
             raise KeyboardInterrupt  # it stays, and goes on with the search
         history = run.history
@@ -296,16 +297,3 @@ def _quick(recipe: Recipe) -> Recipe:
     if size != "auto" and min(size) >= _LARGE and not recipe.data.grow:
         changes["data.image_size"] = [size[0] // 2, size[1] // 2]
     return change_recipe(recipe, changes)
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Say whether another recipe would have failed alike: a full disk, a run that is in use."""
-    return isinstance(error, (SetupError, OSError)) or isinstance(error.__cause__, OSError)
-
-
-def _reason(error: Exception) -> str:
-    """Return why a training failed, one line; a framework's error may be any."""
-    if isinstance(error, SightlineError):
-        return str(error)
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first[:300]}"

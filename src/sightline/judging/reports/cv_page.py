@@ -34,6 +34,7 @@ def render_cross_validation(result: CrossValidation) -> str:
                 for label, found in result.classes.items()
             },
             drawing=_drawing(result.metrics),
+            chosen=any(fold.num_validation for fold in result.finished),
         )
     )
 
@@ -105,7 +106,8 @@ def _headline(result: CrossValidation) -> str:
     mean = f"Mean over {layout.counted(len(result.finished), 'fold')}: {', '.join(said)}."
     if not result.failed:
         return mean
-    return f"{mean} {layout.counted(len(result.failed), 'fold')} failed; the figures lack that."
+    failed = layout.counted(len(result.failed), "fold")
+    return f"{mean} {failed} failed, and no figure knows their images."
 
 
 def _rows(metrics: Mapping[str, Spread]) -> list[dict[str, Any]]:
@@ -113,6 +115,7 @@ def _rows(metrics: Mapping[str, Spread]) -> list[dict[str, Any]]:
         {
             "name": name.replace("_", " "),
             "mean": rounded(spread.mean),
+            "lacking": spread.lacking,
             "deviation": rounded(spread.deviation),
             "interval": _edges(spread.interval),
             "pooled": rounded(spread.pooled.value if spread.pooled else None),
