@@ -17,7 +17,7 @@ from sightline.records import Manifest
 from sightline.records.manifest import MANIFEST_SCHEMA, QUARANTINED
 from sightline.runs import Run
 from sightline.workflow import gate
-from sightline.workflow.folds import Asked, Dealt
+from sightline.workflow.dealing import Asked, Dealt
 
 _FOLDS = "cv.json"  # of a folder of cross-validation, with a run for each fold below
 _WHERE = ("bytes", "mtime_ns", "begin")  # where an image's content lies: of one file, not of two
