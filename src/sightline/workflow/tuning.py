@@ -25,7 +25,7 @@ from sightline.workflow.judging import evaluate
 from sightline.workflow.reporting import write_page
 from sightline.workflow.retraining import retrained
 from sightline.workflow.sampling import Sampling
-from sightline.workflow.training import planned
+from sightline.workflow.training import planned, refuse_ensemble
 from sightline.workflow.trial_rows import TrialRows
 from sightline.workflow.trials import Trials
 
@@ -113,6 +113,8 @@ def tune(
     shown = progress or Shown()
     limits = Limits(minutes, trials, workers)
     sampling = Sampling(Path(space) if space is not None else None, storage, study)
+    if workers > 1:
+        sharing.leave_room()
     if resume is not None:
         also = {"space": space, "storage": storage, "study": study}
         given = {"data": data, "recipe": recipe, "changes": changes, "out": out}
@@ -121,6 +123,8 @@ def tune(
         search.refuse_other(strategy, objective)
     else:
         chosen = _about(load_recipe(recipe or _FIRST_RUNG, changes), objective)
+        refuse_ensemble(chosen)
+        runs.refuse_missing(chosen.train.log_to)
         sampling.check(strategy, chosen, limited=bool(minutes or trials))
         gate.refuse_missing_weights(chosen)
         path = Path(out) if out is not None else runs.new_run_path("tune")
