@@ -277,6 +277,12 @@ def test_a_study_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
         study_in(tmp_path / "study", storage=storage, name="skin").open()
 
 
+def test_a_folder_that_was_moved_has_its_study_with_it(tmp_path: Path) -> None:
+    study_in(tmp_path / "before").open().enqueue_trial({})
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert len(study_in(tmp_path / "after").open().get_trials()) == 1
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

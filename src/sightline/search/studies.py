@@ -95,9 +95,12 @@ class StudyOf:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with alone(self.folder), faults(self.storage):
+            storage = self._database()
+            # A folder may be moved; its own file has one study, whatever that was called there.
+            known = [] if self.storage else optuna.get_all_study_names(storage)
             study = optuna.create_study(
-                storage=self._database(),
-                study_name=self.name or self.folder.resolve().name,
+                storage=storage,
+                study_name=self.name or next(iter(known), self.folder.resolve().name),
                 direction="maximize" if self.higher_is_better else "minimize",
                 # Hyperband is asked beside the study: of a study that had it, TPE would know those
                 # trials alone that are in the same bracket.
