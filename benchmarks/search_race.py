@@ -6,8 +6,8 @@ FOLDER holds ham10000_csv and chest_xray. Everything shares one split, by lesion
 and sampler begin with the same recipe, `basic` on small images, at the same time, each on one
 processor of its own; the published recipes are trained to their own end. As the best of many
 flatters itself, what the searches came to is trained twice more with other seeds, and on five folds
-dealt anew, the same for both. The test split is judged once, when everything is trained. What is
-done is skipped; what was broken off goes on.
+dealt anew, the same for both. The test split is judged once for each, at the end. What is done is
+skipped; what was broken off goes on.
 """
 
 from __future__ import annotations

@@ -198,6 +198,45 @@ def test_after_a_kill_the_trial_that_was_cut_off_is_told_and_no_other_is_repeate
     assert result.ended == "The time is over."
 
 
+def test_a_training_that_ends_every_process_is_a_failure_in_the_end(tmp_path: Path) -> None:
+    of, trainings = study_in(tmp_path / "study"), Trainings(most=8)
+    first = trainings([TrialSpec()])
+    assert first is not None
+
+    def deadly(specs: Sequence[TrialSpec], watch: Watch | None = None) -> list[Trial] | None:
+        if len(trainings.done) == 3 and specs[0].fold is None:
+            raise _Killed
+        return trainings(specs, watch)
+
+    for _ in range(3):
+        with pytest.raises(_Killed):
+            Sampler(of, deadly, first[0]).search()
+    (deadly_one,) = [e for e in _trials(of) if e.state == optuna.trial.TrialState.RUNNING]
+    result = sampled(of, trainings)
+    told = _trials(of)[deadly_one.number].user_attrs
+    assert told["reason"] == "3 processes ended in its epoch 1, and did not say why"
+    assert told["key"] not in trainings.done
+    assert result.ended == "The time is over."
+
+
+def test_ctrl_c_is_no_failure_of_the_training(tmp_path: Path) -> None:
+    of, trainings = study_in(tmp_path / "study"), Trainings(most=5)
+    first = trainings([TrialSpec()])
+    assert first is not None
+
+    def stopped(specs: Sequence[TrialSpec], watch: Watch | None = None) -> list[Trial] | None:
+        if len(trainings.done) == 3:
+            raise KeyboardInterrupt
+        return trainings(specs, watch)
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            Sampler(of, stopped, first[0]).search()
+    sampled(of, trainings)
+    assert not [each for each in trainings.done.values() if each.state == "failed"]
+    assert not [each for each in _trials(of) if "ended in its epoch" in str(each.user_attrs)]
+
+
 def _work(folder: Path, most: int) -> None:
     trainings = Trainings(most=most)
     sampled(study_in(folder), trainings)

@@ -160,6 +160,7 @@ def test_two_machines_on_one_database_share_what_they_learn(
     drawn = {each.spec.key for each in last.trials if each.spec.fold is None}
     assert len(drawn) >= 8
     elsewhere = [each for each in last.trials if not each.run]
+    assert elsewhere
     assert {each.spec.key for each in elsewhere} <= begun[1]
     assert not {each.spec.key for each in elsewhere} & begun[0]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import optuna
 
 _MOST_REPEATS = 30  # in a row: what is left of the space is not drawn any more
+_MOST_TAKEN = 3  # by a process, without an epoch more
 _MOST_FAILURES = 10  # in a row: it is not the values that they fail by
 
 
@@ -110,7 +111,14 @@ class Sampler:
                 self._drop(trial, f"the same as trial {same}")
                 self._repeats += 1
                 return "Nothing new is drawn from the space." * (self._repeats >= _MOST_REPEATS)
-            found = self.ask([spec], self._watch(trial, spec))
+            if not anew and (fatal := self._fatal(trial, spec)) is not None:
+                self._tell(trial, fatal)
+                return ""
+            try:
+                found = self.ask([spec], self._watch(trial, spec))
+            except KeyboardInterrupt:
+                trial.set_user_attr(studies.TAKEN, [-1, 0])  # it did not end its process
+                raise
             if found is None:
                 if anew:  # else it goes on with the search
                     self._drop(trial, "there was no time for it")
@@ -145,6 +153,24 @@ class Sampler:
         trial.set_user_attr(studies.OWNER, self.of.owner)
         claims.enter_context(self._claim(trial.number))
         return trial, True
+
+    def _fatal(self, trial: optuna.Trial, spec: TrialSpec) -> Trial | None:
+        """Return a training that failed, where each process that was at it died in one epoch.
+
+        Else the search would end with each that is given it, out of memory say, for ever.
+        """
+        known = self._study.get_trials(deepcopy=False)[trial.number]
+        epochs = len(known.intermediate_values)
+        before, times = known.user_attrs.get(studies.TAKEN, (epochs, 0))
+        times = times + 1 if before == epochs else 1
+        trial.set_user_attr(studies.TAKEN, [epochs, times])
+        if times < _MOST_TAKEN:
+            return None
+        reason = f"{times} processes ended in its epoch {epochs + 1}, and did not say why"
+        failed = Trial(spec, "failed", reason)
+        if self.keep is not None:
+            self.keep(failed)
+        return failed
 
     def _claim(self, number: int) -> Any:
         return runs.claimed(self._lock(number))

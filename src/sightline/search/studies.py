@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 FILE = "study.db"
 _ABOUT = "sightline"  # the study's attribute that says what it is of
-KEY, TOLD, OWNER, REASON = "key", "trial", "owner", "reason"  # attributes of one trial
+# Attributes of one trial.
+KEY, TOLD, OWNER, REASON, TAKEN = "key", "trial", "owner", "reason", "taken"
 _BUSY = 60.0  # s, for which a process waits for another one to write
 _PAUSE = 0.02  # s
 _MADE = "already exists"  # what SQLite says of a table
@@ -125,7 +126,7 @@ class StudyOf:
 
         if self.storage:
             return connected(self.storage)
-        storage = connected(f"sqlite:///{(self.folder / FILE).resolve()}")
+        storage = _connected(f"sqlite:///{(self.folder / FILE).resolve()}", FILE)
         event.listen(storage.engine, "connect", _ahead)
         return storage
 
@@ -165,20 +166,23 @@ class StudyOf:
             )
 
 
-def connected(given: str) -> optuna.storages.RDBStorage:
+def connected(url: str) -> optuna.storages.RDBStorage:
     """Return a database that studies are kept in; its tables are made where there are none.
 
     Args:
-        given: URL of SQLAlchemy; `$NAME` in it is an environment variable.
+        url: Of SQLAlchemy; `$NAME` in it is an environment variable.
 
     Raises:
         RunError: There is no such variable, or it is no URL of a database.
     """
+    return _connected(_with_variables(url), shown(url))
+
+
+def _connected(url: str, called: str) -> optuna.storages.RDBStorage:
     import optuna
     from sqlalchemy import event
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    url = _with_variables(given)
     sqlite = url.startswith(("sqlite:", "sqlite+"))
     options: dict[str, Any] = {"connect_args": {"timeout": _BUSY}} if sqlite else {}
     for left in reversed(range(_TRIES)):
@@ -197,7 +201,7 @@ def connected(given: str) -> optuna.storages.RDBStorage:
             # A port that is no number, braces, the tables of another Optuna. What it says is not
             # told: it may hold a part of the password.
             raise RunError(
-                f"the storage {shown(given)} cannot be used ({type(error).__name__}). A URL is "
+                f"the storage {called} cannot be used ({type(error).__name__}). A URL is "
                 "postgresql+psycopg://NAME:$PASSWORD@HOST:5432/DATABASE or sqlite:////FOLDER/FILE; "
                 "or the database was made by another version of Optuna."
             ) from error
