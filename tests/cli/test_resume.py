@@ -124,6 +124,7 @@ def test_stopped_while_it_validates_it_saves_at_once_and_ends_as_if_it_had_not(
     assert [name for name in differing(run, whole) if "/randomness/" not in name] == []
 
 
+@pytest.mark.slow
 def test_sigterm_saves_within_seconds_and_says_how_to_go_on(
     make_photos: MakePhotos, tmp_path: Path
 ) -> None:

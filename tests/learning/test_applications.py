@@ -386,6 +386,7 @@ def test_stopped_in_any_phase_it_ends_as_if_it_had_not(
     assert set(differing(thawed, resumed)) <= DATED
 
 
+@pytest.mark.slow
 def test_stopped_between_the_phases_it_ends_as_if_it_had_not(
     thawed: sl.Run, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:

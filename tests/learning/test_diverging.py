@@ -135,7 +135,7 @@ def test_weights_that_became_nan_are_in_no_checkpoint(pictures: Path, tmp_path: 
     assert all(np.isfinite(each).all() for each in floats)
 
 
-@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("trained", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_weights_that_became_infinite_are_in_no_checkpoint(
     trained: bool, pictures: Path, tmp_path: Path
 ) -> None:

@@ -100,13 +100,8 @@ def test_what_is_kept_takes_whole_images(grown: tuple[sl.Run, Sizes]) -> None:
     assert model.input_shape == (None, 24, 32, 3)
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        2 * STEPS,
-        *(pytest.param(step, marks=pytest.mark.slow) for step in (2 * STEPS - 1, 2 * STEPS + 2)),
-    ],
-)
+@pytest.mark.parametrize("step", [2 * STEPS, 2 * STEPS - 1, 2 * STEPS + 2])
+@pytest.mark.slow
 def test_stopped_where_they_grow_it_ends_as_if_it_had_not(
     step: int, pictures: Path, grown: tuple[sl.Run, Sizes], tmp_path: Path
 ) -> None:

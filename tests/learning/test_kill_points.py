@@ -44,7 +44,7 @@ def bad(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 # With 1, every case: 743 kills, 171 of them in the middle of a write, and 1,144 power cuts.
-@pytest.mark.parametrize("every", [97, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [193, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_operation_it_ends_as_if_it_had_not(every: int, tmp_path: Path) -> None:
     cases = tried(tmp_path, "kill", every)
     assert bad(cases) == []

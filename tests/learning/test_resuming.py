@@ -148,7 +148,8 @@ class StopInValidation(sl.Silent):
             signal.raise_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("epoch", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, 3])
 def test_stopped_while_it_validates_it_ends_as_if_it_had_not(
     epoch: int, pictures: Path, unstopped: sl.Run, tmp_path: Path
 ) -> None:

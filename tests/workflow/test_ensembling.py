@@ -253,6 +253,7 @@ def test_a_folder_of_cross_validation_stands_for_its_folds(halves: Path, tmp_pat
     assert [Path(each.run).name for each in found.members] == ["r0-f0", "r0-f1"]
 
 
+@pytest.mark.slow
 def test_of_an_imported_member_only_its_maker_knows(halves: Path, tmp_path: Path) -> None:
     quiet = sl.Silent()
     half(left=False).save(tmp_path / "model.keras")
