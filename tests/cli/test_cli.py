@@ -322,6 +322,7 @@ def test_train_makes_a_run_and_says_where(photos: Path, quick: Settings, here: P
     assert sl.open_run("mine").state == "finished"
 
 
+@pytest.mark.slow
 def test_train_in_a_real_process_prints_nothing_but_json_with_json(
     photos: Path, quick: Settings, here: Path
 ) -> None:

@@ -145,7 +145,7 @@ def joined(sets: Iterable[set[str]]) -> list[set[str]]:
     return apart
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     tied_sets(), all_shares, seeds, st.randoms(use_true_random=False),
     st.sampled_from(["split", "folds", "leaking"]), st.integers(1, 3),
@@ -178,7 +178,7 @@ def test_no_image_moves_and_none_that_is_new_leaks_however_often_some_are_gone_o
         previous = [kept, *previous]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(tied_sets(least=40), seeds)
 def test_to_keep_what_is_all_there_changes_nothing(rows: list[Row], seed: int) -> None:
     whole = audited(rows)
@@ -195,7 +195,7 @@ def test_to_keep_what_is_all_there_changes_nothing(rows: list[Row], seed: int) -
         assert findings == []
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(tied_sets(least=40), seeds, st.randoms(use_true_random=False))
 def test_folds_stay_and_new_images_get_the_fold_of_their_unit(
     rows: list[Row], seed: int, chance: random.Random

@@ -334,6 +334,7 @@ def test_a_schedule_has_the_last_word_where_the_network_thaws(
     assert run.history["loss"].to_list() == plain.history["loss"].to_list()
 
 
+@pytest.mark.slow
 def test_more_epochs_for_a_head_that_stopped_early_let_everything_learn(
     pictures: Path, weights: Path, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def ended(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> sl.Run:
     return train_alike(pictures, path, callbacks=[Ends()], **LONG)
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_holds_after_the_process_died(pictures: Path, tmp_path: Path) -> None:
     run = train(pictures, tmp_path / "run", callbacks=[Ends()], **LONG)
     later = Ends()

@@ -209,6 +209,7 @@ def test_a_file_that_could_not_be_read_before_the_stop_is_still_counted_after_it
     assert resumed.history["images"].to_list() == [32, 33]
 
 
+@pytest.mark.slow
 def test_a_callback_with_a_state_is_resumed_exactly(pictures: Path, tmp_path: Path) -> None:
     order = Order()
     run = train_alike(pictures, tmp_path / "run", callbacks=[order, StopAt(7)], **RICH)
